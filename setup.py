@@ -1,0 +1,70 @@
+"""One package for colcon (ament_python) and for pip."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "metric3d_ros"
+ROS_WHEELS = [  # wheels of ROS 2 Jazzy, for machines without a ROS install; they exist for Python 3.11
+    "ros-rclpy[fastrtps]==7.1.6",
+    "ros-sensor-msgs==5.3.6",
+    "ros-nav-msgs==5.3.6",
+    "ros-geometry-msgs==5.3.6",
+    "ros-std-msgs==5.3.6",
+    "ros-diagnostic-msgs==5.3.6",
+    "ros-std-srvs==5.3.6",
+    "ros-visualization-msgs==5.3.6",
+]
+EXTRAS = {
+    "slam": ["torch>=2.4", "scipy>=1.10", "matplotlib>=3.7"],
+    "ros": [f"{wheel}; python_version == '3.11'" for wheel in ROS_WHEELS],
+    "train": ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.5"],
+    "dev": [
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.100",
+        "mcap>=1.2",
+        "mcap-ros2-support>=0.5",
+        "evo>=1.31",
+        "mypy>=1.11",
+        "ruff>=0.6",
+    ],
+}
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Metric monocular SLAM for ROS 2",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["metric3d_ros*", "droid_bridge*", "training*"]),
+    package_data={PACKAGE: ["models/*.onnx", "models/*.json"], "training": ["recipes/*.yaml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", sorted(str(path) for path in Path("launch").glob("*.xml"))),
+        (f"share/{PACKAGE}/config", sorted(str(path) for path in Path("config").glob("*.yaml"))),
+    ],
+    install_requires=[
+        "numpy>=1.24",
+        "opencv-python-headless>=4.6,<5",
+        "onnxruntime>=1.16",
+        "rosbags>=0.10",
+        "pyyaml>=6",
+        "rich>=13",
+    ],
+    extras_require=EXTRAS,
+    tests_require=["pytest"],
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "metric3d = metric3d_ros.cli:main",
+            "droid-bridge = droid_bridge.cli:main",
+            "depth_node = metric3d_ros.ros.depth_node:main",
+            "droid_node = droid_bridge.ros.droid_node:main",
+        ],
+    },
+)
