@@ -1,0 +1,1 @@
+"""What runs a network: the ``DepthEngine`` protocol and the engines behind it."""

@@ -1,0 +1,59 @@
+"""The protocol every engine keeps: one letterboxed image in, canonical depth out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metric3d_ros.canonical import CANONICAL_FOCAL_PX
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a network file says of itself.
+
+    Attributes
+    ----------
+    name : the model's name, such as ``nano``.
+    input_width_px, input_height_px : the only input size the network takes.
+    canonical_focal_px : focal length of the canonical camera its depth is in.
+    min_confidence : confidence under which its depth is no reading (0 keeps all).
+    """
+
+    name: str
+    input_width_px: int
+    input_height_px: int
+    canonical_focal_px: float = CANONICAL_FOCAL_PX
+    min_confidence: float = 0.0
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """Maps of the network's input size, float32 (input height, input width)."""
+
+    depth_canonical: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None = None
+
+
+class DepthEngine(Protocol):
+    """A loaded network."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """The network's description."""
+
+    @property
+    def identity(self) -> str:
+        """The engine, its version and device in a few words, for logs and diagnostics."""
+
+    def run(self, network_image: NDArray[np.uint8]) -> NetworkOutput:
+        """Depth of one letterboxed RGB image (input height, input width, 3), uint8.
+
+        Raises
+        ------
+        EngineError
+            If the image has another size, or the network fails.
+        """

@@ -1,0 +1,95 @@
+"""The letterbox: an image scaled to fit the network's input, padded around its centre, and the way back.
+
+Metric3D's rule: s = min(Hn / H, Wn / W), size floored, bilinear, padding split with the odd pixel at the
+bottom or right, filled with the mean colour of the training images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.errors import CameraError
+
+MEAN_COLOUR_RGB = (123.675, 116.28, 103.53)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where an image of one size sits inside a network input of another; sizes and borders in pixels."""
+
+    image_width_px: int
+    image_height_px: int
+    network_width_px: int
+    network_height_px: int
+    scale: float
+    content_width_px: int
+    content_height_px: int
+    left_px: int
+    top_px: int
+
+    @classmethod
+    def fit(
+        cls, image_width_px: int, image_height_px: int, network_width_px: int, network_height_px: int
+    ) -> Letterbox:
+        """The letterbox that shows the whole image as large as the network's input allows.
+
+        Raises
+        ------
+        CameraError
+            If the image is so long and thin that less than one pixel of it would be left.
+        """
+        scale = min(network_height_px / image_height_px, network_width_px / image_width_px)
+        content_width_px = int(image_width_px * scale)
+        content_height_px = int(image_height_px * scale)
+        if content_width_px < 1 or content_height_px < 1:
+            raise CameraError(
+                f"image of {image_width_px}x{image_height_px} px does not fit a network input of "
+                f"{network_width_px}x{network_height_px} px; crop it to a less extreme shape."
+            )
+        return cls(
+            image_width_px=image_width_px,
+            image_height_px=image_height_px,
+            network_width_px=network_width_px,
+            network_height_px=network_height_px,
+            scale=scale,
+            content_width_px=content_width_px,
+            content_height_px=content_height_px,
+            left_px=(network_width_px - content_width_px) // 2,
+            top_px=(network_height_px - content_height_px) // 2,
+        )
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The network input (network height, network width, 3) uint8 of an RGB image of this letterbox's size."""
+        content = cv2.resize(
+            image, (self.content_width_px, self.content_height_px), interpolation=cv2.INTER_LINEAR
+        )
+        padded = cv2.copyMakeBorder(
+            content,
+            self.top_px,
+            self.network_height_px - self.content_height_px - self.top_px,
+            self.left_px,
+            self.network_width_px - self.content_width_px - self.left_px,
+            cv2.BORDER_CONSTANT,
+            value=MEAN_COLOUR_RGB,
+        )
+        return np.asarray(padded, dtype=np.uint8)
+
+    def remove(self, network_map: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A network map (network height, network width[, channels]) as a map of the original image, bilinear."""
+        content = network_map[
+            self.top_px : self.top_px + self.content_height_px,
+            self.left_px : self.left_px + self.content_width_px,
+        ]
+        resized = cv2.resize(content, (self.image_width_px, self.image_height_px), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(resized, dtype=np.float32)
+
+    def camera(self, camera: PinholeCamera) -> PinholeCamera:
+        """The camera of the network input, padding included, for the camera of the original image."""
+        return camera.resized(self.content_width_px, self.content_height_px).cropped(
+            -self.left_px, -self.top_px, self.network_width_px, self.network_height_px
+        )
