@@ -18,7 +18,7 @@ ROS_WHEELS = [  # wheels of ROS 2 Jazzy, for machines without a ROS install; the
 EXTRAS = {
     "slam": ["torch>=2.4", "scipy>=1.10", "matplotlib>=3.7"],
     "ros": [f"{wheel}; python_version == '3.11'" for wheel in ROS_WHEELS],
-    "train": ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.5"],
+    "train": ["torch>=2.4", "onnx>=1.16", "pyyaml>=6"],
     "dev": [
         "pytest>=8",
         "pytest-timeout>=2.3",
@@ -41,7 +41,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["metric3d_ros*", "droid_bridge*", "training*"]),
-    package_data={PACKAGE: ["models/*.onnx", "models/*.json"], "training": ["recipes/*.yaml"]},
+    package_data={PACKAGE: ["models/*.onnx", "models/*.json", "ros/*.xml"], "training": ["recipes/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -52,7 +52,7 @@ setup(
         "numpy>=1.24",
         "opencv-python-headless>=4.6,<5",
         "onnxruntime>=1.16",
-        "rosbags>=0.10",
+        "rosbags>=0.11",
         "pyyaml>=6",
         "rich>=13",
     ],
