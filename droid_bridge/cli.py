@@ -10,12 +10,14 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from droid_bridge.demo_command import register_demo
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.evaluation.alignment import ALIGN_METHODS, align
 from droid_bridge.evaluation.drift import KITTI_LENGTHS_M, KITTI_STEP, evaluate_drift
 from droid_bridge.evaluation.plots import plot_scale_over_distance, plot_top_down
 from droid_bridge.evaluation.report import report_json, report_table
 from droid_bridge.trajectory import read_trajectory
+from metric3d_ros.errors import Metric3dError
 
 BAD_INPUT = 2
 
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
         run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
-    except DroidBridgeError as error:
+    except (DroidBridgeError, Metric3dError) as error:
         print(f"droid-bridge: {error}", file=sys.stderr)
         return BAD_INPUT
 
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="droid-bridge", description="SLAM that stays metric, and how far it drifts.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _register_evaluate(commands)
+    register_demo(commands)
     return parser
 
 
