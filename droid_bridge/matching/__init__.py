@@ -1,0 +1,1 @@
+"""What finds the cells of one frame in another."""

@@ -1,0 +1,77 @@
+"""What the front end can be told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from droid_bridge.bundle_adjustment import SolverOptions
+from droid_bridge.errors import DroidBridgeError
+from droid_bridge.frame_check import MIN_SIDE_PX
+from droid_bridge.keyframes import KeyframeRule
+from droid_bridge.scale_prior import ScalePriorOptions
+
+MATCHERS = ("optical_flow",)
+
+
+@dataclass(frozen=True)
+class OdometryConfig:
+    """Everything the front end can be told.
+
+    Attributes
+    ----------
+    scale_prior : use ``Frame.depth_m`` as metric prior; otherwise the scale is free and only carried along.
+    window_size : frames that are estimated together.
+    edge_radius : each frame is matched to this many before it.
+    image_area_px : images are reduced to about this area, in pixels.
+    matcher : name of the matcher; "optical_flow" needs no weights.
+    iterations : Gauss-Newton steps per frame.
+    first_iterations : steps per frame while the window fills.
+    independent_share : share of the cells whose errors are independent; neighbours err together.
+    flat_depth_m : depth at which the map starts where no prior gives one.
+    max_lost_frames : frames in a row without a pose from the image after which the map starts anew.
+    device : torch device of the solver.
+    prior : how far the prior is trusted.
+    keyframes : which frames stay in the window.
+    solver : damping and robustness.
+    """
+
+    scale_prior: bool = True
+    window_size: int = 8
+    edge_radius: int = 3
+    image_area_px: int = 384 * 512
+    matcher: str = "optical_flow"
+    iterations: int = 3
+    first_iterations: int = 12
+    independent_share: float = 0.02
+    flat_depth_m: float = 10.0
+    max_lost_frames: int = 5
+    device: str = "cpu"
+    prior: ScalePriorOptions = field(default_factory=ScalePriorOptions)
+    keyframes: KeyframeRule = field(default_factory=KeyframeRule)
+    solver: SolverOptions = field(default_factory=SolverOptions)
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("window_size", self.window_size, 3),
+            ("edge_radius", self.edge_radius, 1),
+            ("image_area_px", self.image_area_px, MIN_SIDE_PX**2),
+            ("iterations", self.iterations, 1),
+            ("first_iterations", self.first_iterations, 1),
+            ("max_lost_frames", self.max_lost_frames, 1),
+        ):
+            if value < least:
+                raise DroidBridgeError(f"odometry {name} is {value}; it must be at least {least}.")
+        if self.edge_radius >= self.window_size:
+            raise DroidBridgeError(
+                f"odometry edge_radius is {self.edge_radius}; it must be below window_size ({self.window_size})."
+            )
+        if not 0 < self.independent_share <= 1:
+            raise DroidBridgeError(
+                f"odometry independent_share is {self.independent_share:g}; it must be above 0 and at most 1."
+            )
+        if not (math.isfinite(self.flat_depth_m) and self.flat_depth_m > 0):
+            raise DroidBridgeError(f"odometry flat_depth_m is {self.flat_depth_m:g}; it must be above 0.")
+        if self.matcher not in MATCHERS:
+            names = ", ".join(MATCHERS)
+            raise DroidBridgeError(f"odometry matcher is {self.matcher!r}; choose one of: {names}.")
