@@ -1,0 +1,1 @@
+"""Training: networks, losses, data, recipes, evaluation and export to ONNX."""

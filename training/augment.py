@@ -1,0 +1,210 @@
+"""Augmentation: what a view goes through before the network sees it.
+
+Geometry first (flip, resize consistent with canonical space, crop or pad), then what cameras and weather do to
+colours. The colours are bent hard on purpose: the worlds are drawn, the images that come later are not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from metric3d_ros.letterbox import MEAN_COLOUR_RGB
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A training sample: image uint8 (3, H, W), depth float32 (H, W) canonical or NaN, content bool (H, W)."""
+
+    image: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    content: NDArray[np.bool_]
+
+
+def augment(
+    rng: np.random.Generator,
+    image: Image,
+    depth: NDArray[np.float32],
+    *,
+    height_px: int,
+    width_px: int,
+    resize_range: tuple[float, float],
+    gray_probability: float,
+) -> Sample:
+    """A random variation of one view, at the network's input size.
+
+    Parameters
+    ----------
+    image, depth : uint8 (h, w, 3) RGB and float32 (h, w) canonical depth, NaN for no reading; no padding.
+    height_px, width_px : the network's input.
+    resize_range : the image is scaled by r in this range and its canonical depth by 1 / r, because a resized
+        image has a focal length r times as long.
+    """
+    if rng.random() < 0.5:
+        image, depth = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(depth[:, ::-1])
+    image, depth = resize_in_canonical_space(image, depth, float(rng.uniform(*resize_range)))
+    image, depth = random_crop(rng, image, depth, height_px, width_px)
+    image = photometric(rng, image, gray_probability)
+    return pad_to_network(image, depth, height_px, width_px)
+
+
+def resize_in_canonical_space(
+    image: Image, depth: NDArray[np.float32], scale: float
+) -> tuple[Image, NDArray[np.float32]]:
+    """Resize by ``scale``: image bilinear (area when shrinking), depth nearest and divided by the scale."""
+    height_px, width_px = depth.shape
+    size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(image, size, interpolation=interpolation)
+    resized_depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, dtype=np.uint8), np.asarray(resized_depth / np.float32(scale), dtype=np.float32)
+
+
+def random_crop(
+    rng: np.random.Generator, image: Image, depth: NDArray[np.float32], height_px: int, width_px: int
+) -> tuple[Image, NDArray[np.float32]]:
+    """A window no larger than the network's input; smaller content stays whole."""
+    spare_y, spare_x = max(0, depth.shape[0] - height_px), max(0, depth.shape[1] - width_px)
+    top, left = int(rng.integers(spare_y + 1)), int(rng.integers(spare_x + 1))
+    window = np.s_[top : top + height_px, left : left + width_px]
+    return image[window], depth[window]
+
+
+def pad_to_network(image: Image, depth: NDArray[np.float32], height_px: int, width_px: int) -> Sample:
+    """Letterbox padding: centred, mean colour, no depth."""
+    content_height_px, content_width_px = depth.shape
+    top, left = (height_px - content_height_px) // 2, (width_px - content_width_px) // 2
+    window = np.s_[top : top + content_height_px, left : left + content_width_px]
+    padded = np.empty((height_px, width_px, 3), dtype=np.uint8)
+    padded[:] = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
+    padded[window] = image
+    padded_depth = np.full((height_px, width_px), np.nan, dtype=np.float32)
+    padded_depth[window] = depth
+    content = np.zeros((height_px, width_px), dtype=np.bool_)
+    content[window] = True
+    return Sample(np.ascontiguousarray(padded.transpose(2, 0, 1)), padded_depth, content)
+
+
+def photometric(rng: np.random.Generator, image: Image, gray_probability: float) -> Image:
+    """Light, lens, sensor and file format, in the order in which they act on a picture."""
+    pixels: NDArray[np.float32] = image.astype(np.float32) / np.float32(255)
+    if rng.random() < 0.3:
+        pixels = cast_shadow(rng, pixels)
+    if rng.random() < 0.15:
+        pixels = add_veil(rng, pixels)
+    pixels = bend_colours(rng, pixels)
+    if rng.random() < gray_probability:
+        pixels = np.repeat(pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32), 3, axis=2)
+    pixels = bend_tones(rng, pixels)
+    if rng.random() < 0.35:
+        pixels = soften(rng, pixels)
+    elif rng.random() < 0.2:
+        pixels = sharpen(rng, pixels)
+    if rng.random() < 0.5:
+        pixels = pixels + rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(
+            rng.uniform(0.003, 0.04)
+        )
+    result: Image = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        result = jpeg(result, int(rng.integers(25, 95)))
+    if rng.random() < 0.25:
+        result = erase(rng, result)
+    return result
+
+
+def cast_shadow(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A sharp-edged shadow (trees, buildings, bridges out of view) over a random polygon."""
+    height_px, width_px = pixels.shape[:2]
+    corners = rng.uniform(-0.2, 1.2, size=(int(rng.integers(3, 7)), 2)) * [width_px, height_px]
+    mask = np.zeros((height_px, width_px), dtype=np.float32)
+    cv2.fillPoly(mask, [corners.astype(np.int32)], 1.0)
+    if rng.random() < 0.5:
+        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.5, 3))), dtype=np.float32)
+    return pixels * (1 - mask * np.float32(rng.uniform(0.25, 0.75)))[..., None]
+
+
+def add_veil(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Glare or a dirty windscreen: light added around a point, contrast lost."""
+    height_px, width_px = pixels.shape[:2]
+    x = (np.arange(width_px, dtype=np.float32) - rng.uniform(0, width_px)) / width_px
+    y = (np.arange(height_px, dtype=np.float32) - rng.uniform(-0.2, 0.8) * height_px) / height_px
+    distance = np.sqrt(x[None, :] ** 2 + y[:, None] ** 2)
+    strength = rng.uniform(0.1, 0.6) * np.exp(-distance * rng.uniform(1, 6))
+    veil: NDArray[np.float32] = strength[..., None].astype(np.float32)
+    return pixels * (1 - veil) + veil
+
+
+def bend_colours(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """White balance, saturation and hue."""
+    balanced = pixels * np.exp(rng.normal(0, 0.10, size=3)).astype(np.float32)
+    gray = balanced.mean(axis=2, keepdims=True)
+    pixels = gray + (balanced - gray) * np.float32(rng.uniform(0.2, 1.7))
+    if rng.random() < 0.3:
+        pixels = pixels @ _hue_rotation(rng.uniform(-0.6, 0.6))
+    return np.asarray(np.maximum(pixels, 0), dtype=np.float32)
+
+
+def _hue_rotation(angle_rad: float) -> NDArray[np.float32]:
+    # Rodrigues about the gray axis (1, 1, 1).
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    third, root = (1 - c) / 3, s / math.sqrt(3)
+    return np.array(
+        [
+            [c + third, third - root, third + root],
+            [third + root, c + third, third - root],
+            [third - root, third + root, c + third],
+        ],
+        dtype=np.float32,
+    )
+
+
+def bend_tones(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Exposure, contrast, gamma, black level and a sensor that clips."""
+    pixels = pixels * np.float32(math.exp(rng.normal(0, 0.35)))
+    pivot = float(pixels.mean())
+    pixels = pivot + (pixels - pivot) * np.float32(rng.uniform(0.6, 1.6))
+    pixels = np.clip(pixels, 0, 1) ** np.float32(math.exp(rng.normal(0, 0.25)))
+    return pixels * np.float32(rng.uniform(0.85, 1.0)) + np.float32(rng.uniform(0, 0.1))
+
+
+def soften(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Defocus, motion along x or a coarser sensor."""
+    kind = int(rng.integers(3))
+    if kind == 0:
+        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.4, 1.5))), dtype=np.float32)
+    if kind == 1:
+        return np.asarray(cv2.blur(pixels, (int(rng.integers(2, 6)), 1)), dtype=np.float32)
+    height_px, width_px = pixels.shape[:2]
+    factor = rng.uniform(0.4, 0.9)
+    small = cv2.resize(pixels, (int(width_px * factor), int(height_px * factor)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width_px, height_px)), dtype=np.float32)
+
+
+def sharpen(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unsharp masking, as cameras do it."""
+    blurred = np.asarray(cv2.GaussianBlur(pixels, (0, 0), 1.2), dtype=np.float32)
+    return pixels + np.float32(rng.uniform(0.3, 1.2)) * (pixels - blurred)
+
+
+def jpeg(image: Image, quality: int) -> Image:
+    """The image after a round trip through JPEG."""
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
+
+
+def erase(rng: np.random.Generator, image: Image) -> Image:
+    """Up to three rectangles replaced by noise or one colour: no single cue may carry the answer."""
+    height_px, width_px = image.shape[:2]
+    image = image.copy()
+    for _ in range(int(rng.integers(1, 4))):
+        h, w = int(rng.uniform(0.05, 0.3) * height_px), int(rng.uniform(0.03, 0.15) * width_px)
+        top, left = int(rng.integers(height_px - h)), int(rng.integers(width_px - w))
+        colour = rng.integers(0, 256, size=(h, w, 3) if rng.random() < 0.5 else (1, 1, 3))
+        image[top : top + h, left : left + w] = colour
+    return image

@@ -1,0 +1,1 @@
+"""Network definitions; they exist to make ONNX files."""
