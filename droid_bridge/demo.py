@@ -200,18 +200,16 @@ def _table(request: DemoRequest, runs: dict[str, Run]) -> Table:
         caption="With the prior nothing is aligned: metres are metres. Without it the scale is free, "
         "so its row is scaled once by the first 10 % of the ground truth.",
     )
-    columns = ("", "t_rel %", "r_rel deg/100 m", "ATE m", "scale start", "scale end", "frames in", "out", "Hz")
-    for column in columns:
-        table.add_column(column, justify="right" if column else "left")
+    for column in ("prior", "t_rel %", "r_rel °/100 m", "ATE m", "scale start, end", "in", "out", "Hz"):
+        table.add_column(column, justify="left" if column == "prior" else "right")
     for name, run in runs.items():
         report = run.report
         table.add_row(
-            f"{request.depth} prior" if name == WITH_PRIOR else "no prior (scaled once)",
+            request.depth if name == WITH_PRIOR else "none",
             f"{report.t_rel_percent:.2f}",
             f"{report.r_rel_deg_per_100m:.2f}",
             f"{report.ate_m:.2f}",
-            f"{report.scale_start:.3f}",
-            f"{report.scale_end:.3f}",
+            f"{report.scale_start:.3f}, {report.scale_end:.3f}",
             str(run.player["frames_in"]),
             str(run.player["frames_out"]),
             f"{run.player['hz']:.1f}",
