@@ -1,7 +1,7 @@
 """The sliding window: its frames, the matches between them, and their estimate.
 
-The two oldest poses of a full window are held. They fix where the world is, and their distance carries the scale
-on where no prior gives one. A frame that leaves is final; its matches leave with it.
+The older half of the poses is held. They fix where the world is, and their distances carry the scale on where no
+prior gives one. A frame that leaves is final; its matches leave with it.
 """
 
 from __future__ import annotations
@@ -181,8 +181,10 @@ class FactorGraph(Generic[FeaturesT]):
 
     @property
     def held_poses(self) -> int:
-        """How many of the oldest poses do not move: a window of three still has to find its own scale."""
-        return 2 if len(self.frames) > 3 else 1
+        """How many of the oldest poses do not move: half of the window, so that the scale is carried by more than
+        one distance, but one alone while there are three, which still have to find theirs.
+        """
+        return len(self.frames) // 2 if len(self.frames) > 3 else 1
 
     def rescale(self, factor: float) -> None:
         """Make the map larger by a factor, about the centre of the oldest camera."""

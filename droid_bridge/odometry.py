@@ -33,7 +33,7 @@ __all__ = ["Odometry", "OdometryConfig", "OdometryUpdate", "TrackedPose", "Track
 
 _MATCHERS: dict[str, Callable[[], OpticalFlowMatcher]] = {"optical_flow": OpticalFlowMatcher}
 _FAST_MOTION_PX = 12  # median motion from which a search does better from the expected one than from none
-_GOOD_INLIER_SHARE = 0.5
+_GOOD_INLIER_SHARE = 0.35
 _MIN_INLIER_SHARE = 0.2
 
 
@@ -42,6 +42,7 @@ class Odometry:
 
     def __init__(self, config: OdometryConfig | None = None) -> None:
         self._config = config or OdometryConfig()
+        torch.set_num_threads(self._config.torch_threads)
         self._matcher = _MATCHERS[self._config.matcher]()
         self.reset()
 
@@ -52,6 +53,8 @@ class Odometry:
         self._last_stamp_ns: int | None = None
         self._newest_match: Match | None = None
         self._has_metric_scale = False
+        self._has_shape = False
+        self._flat_depth_m = self._config.flat_depth_m
         self._lost_frames = 0
         self._last_pose = torch.eye(4, dtype=torch.float64)
         self._last_pose_ns = 0
@@ -83,6 +86,8 @@ class Odometry:
         clock.lap("pose")
         if inlier_share < _MIN_INLIER_SHARE:
             return self._coast(new, predicted, inlier_share, clock)
+        if not self._has_shape:
+            return self._answer_without_shape(new, inlier_share, clock)
         self._initialise_depth(match.backward)
         self._connect_further()
         clock.lap("match")
@@ -118,14 +123,13 @@ class Odometry:
 
     def _start(self, new: WindowFrame[OpticalFlowFeatures], clock: StepClock) -> OdometryUpdate:
         """A map of one frame, at the last known pose."""
-        flat_inverse_depth = 1 / self._config.flat_depth_m
         pose = self._last_pose.to(self._grid.rays.device)
-        self._has_metric_scale = new.prior is not None
+        self._has_metric_scale = self._has_shape = new.prior is not None
         self._graph = FactorGraph(
             self._grid, self._config.solver, self._config.prior, self._config.independent_share
         )
         known = torch.full_like(self._grid.rays[0], torch.nan)
-        inverse_depth = filled(known, new.prior, 0.0, flat_inverse_depth)
+        inverse_depth = filled(known, new.prior, 0.0, 1 / self._flat_depth_m)
         self._graph.add_frame(new, pose, inverse_depth)
         self._lost_frames = 0
         self._newest_match = None
@@ -150,6 +154,7 @@ class Odometry:
         self._lost_frames += 1
         self._last_pose, self._last_pose_ns = predicted.cpu(), new.stamp_ns
         if self._lost_frames >= self._config.max_lost_frames:
+            self._flat_depth_m = 1 / float(graph.estimate.inverse_depth[-1].median())
             self._start(new, clock)
         pose = se3_inverse(predicted).cpu().numpy()
         tracked = TrackedPose(new.frame_index, new.stamp_ns, pose)
@@ -175,11 +180,14 @@ class Odometry:
     # --- the pose of the new frame -----------------------------------------------------------------------------
 
     def _retire_passing_frame(self) -> None:
-        """Let the newest frame go if it is no keyframe, else make room for one more."""
+        """Let the newest frame go if it is no keyframe, else make room for one more.
+
+        A map without shape has one frame: the last keyframe, since a turn on the spot may leave the first behind.
+        """
         graph = self._map
         if self._newest_match is not None and not self._config.keyframes.is_keyframe(self._newest_match):
             graph.drop_newest()
-        elif len(graph) >= self._config.window_size:
+        elif len(graph) >= (self._config.window_size if self._has_shape else 2):
             graph.drop_oldest()
         self._newest_match = None
 
@@ -206,7 +214,7 @@ class Odometry:
         graph.connect(keyframe, keyframe + 1, match.forward)
         graph.connect(keyframe + 1, keyframe, match.backward)
         self._newest_match = match.forward
-        if keyframe == 0 and not self._has_metric_scale:
+        if not self._has_shape:
             residuals = self._bootstrapped(match, residuals)
         return match, residuals
 
@@ -223,15 +231,13 @@ class Odometry:
     def _bootstrapped(self, match: PairMatch, residuals: Tensor) -> Tensor:
         """Residuals after the map of two frames was started from their essential matrix, where they have one."""
         graph = self._map
-        if median_motion_px(match.forward) < self._config.keyframes.min_motion_px:
-            return residuals
         two_view = estimate_two_view(match.forward, self._grid)
         if two_view is None:
             return residuals
-        two_view = two_view.scaled_to(self._config.flat_depth_m)
+        self._has_shape = True
+        two_view = two_view.scaled_to(self._flat_depth_m)
         graph.restart_pair(
-            two_view.second_from_first,
-            filled(two_view.inverse_depth, None, 0.0, 1 / self._config.flat_depth_m),
+            two_view.second_from_first, filled(two_view.inverse_depth, None, 0.0, 1 / self._flat_depth_m)
         )
         return graph.residual_norms(0, 1)
 
@@ -239,6 +245,15 @@ class Odometry:
         """Share of all cells whose match fits within four widths of the loss."""
         width = 4 * (self._config.solver.cauchy_scale_cells or 1.0)
         return float((residuals < width).double().mean())
+
+    def _answer_without_shape(
+        self, new: WindowFrame[OpticalFlowFeatures], inlier_share: float, clock: StepClock
+    ) -> OdometryUpdate:
+        """The pose against a flat scene; a prior, where this frame brings the first one, starts the map here."""
+        if new.prior is None:
+            return self._report(new, inlier_share, clock)
+        self._last_pose = self._map.estimate.camera_from_world[-1].cpu()
+        return self._start(new, clock)
 
     # --- the window --------------------------------------------------------------------------------------------
 
@@ -256,14 +271,14 @@ class Odometry:
         log_scale = 0.0
         known = torch.isfinite(carried)
         fit = None if prior is None else fit_prior(prior, carried, known)
-        if fit is not None and not self._has_metric_scale:
+        if fit is not None and not self._has_metric_scale and fit.cells >= self._config.prior.min_common_cells:
             graph.rescale(math.exp(-fit.log_scale))
             carried = carried * math.exp(fit.log_scale)
             self._velocity_per_ns[:3] *= math.exp(-fit.log_scale)
             self._has_metric_scale = True
         elif fit is not None:
             log_scale = fit.log_scale
-        fallback = float(carried[known].median()) if bool(known.any()) else 1 / self._config.flat_depth_m
+        fallback = float(carried[known].median()) if bool(known.any()) else 1 / self._flat_depth_m
         if prior is not None:
             prior = trusted(prior, fit, self._config.prior)
         graph.set_newest_depth(filled(carried, prior, log_scale, fallback), log_scale, prior)
@@ -310,7 +325,7 @@ class Odometry:
             for k, frame in enumerate(graph.frames)
             if k >= graph.held_poses or len(graph) == 1
         )
-        filling = len(graph) < self._config.edge_radius
+        filling = not self._has_shape or len(graph) <= self._config.edge_radius
         return OdometryUpdate(
             stamp_ns=new.stamp_ns,
             frame_index=new.frame_index,

@@ -28,9 +28,10 @@ class OdometryConfig:
     iterations : Gauss-Newton steps per frame.
     first_iterations : steps per frame while the window fills.
     independent_share : share of the cells whose errors are independent; neighbours err together.
-    flat_depth_m : depth at which the map starts where no prior gives one.
+    flat_depth_m : median depth that the first map gets where no prior gives one.
     max_lost_frames : frames in a row without a pose from the image after which the map starts anew.
     device : torch device of the solver.
+    torch_threads : threads of torch in this process; the systems are small, and more of them wait for each other.
     prior : how far the prior is trusted.
     keyframes : which frames stay in the window.
     solver : damping and robustness.
@@ -38,15 +39,16 @@ class OdometryConfig:
 
     scale_prior: bool = True
     window_size: int = 8
-    edge_radius: int = 3
+    edge_radius: int = 2
     image_area_px: int = 384 * 512
     matcher: str = "optical_flow"
-    iterations: int = 3
+    iterations: int = 2
     first_iterations: int = 12
     independent_share: float = 0.02
     flat_depth_m: float = 10.0
     max_lost_frames: int = 5
     device: str = "cpu"
+    torch_threads: int = 1
     prior: ScalePriorOptions = field(default_factory=ScalePriorOptions)
     keyframes: KeyframeRule = field(default_factory=KeyframeRule)
     solver: SolverOptions = field(default_factory=SolverOptions)
@@ -59,6 +61,7 @@ class OdometryConfig:
             ("iterations", self.iterations, 1),
             ("first_iterations", self.first_iterations, 1),
             ("max_lost_frames", self.max_lost_frames, 1),
+            ("torch_threads", self.torch_threads, 1),
         ):
             if value < least:
                 raise DroidBridgeError(f"odometry {name} is {value}; it must be at least {least}.")

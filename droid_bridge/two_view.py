@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from droid_bridge.matching.matcher import Match
@@ -19,6 +20,7 @@ from droid_bridge.projection import CellGrid
 _MIN_MATCHES = 50
 _MIN_INLIER_SHARE = 0.5
 _OUTLIER_CELLS = 0.1
+_MIN_PARALLAX_CELLS = 0.25
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class TwoView:
 
 
 def estimate_two_view(forward: Match, grid: CellGrid) -> TwoView | None:
-    """Relative pose and depths from the cells of the first frame matched in the second; None without agreement."""
+    """Relative pose and depths from the cells of the first frame matched in the second.
+
+    None where the matches agree on no geometry, or show no motion but rotation.
+    """
     matched = forward.weight.reshape(-1, 2).min(axis=1) > 0
     if matched.sum() < _MIN_MATCHES:
         return None
@@ -66,6 +71,8 @@ def estimate_two_view(forward: Match, grid: CellGrid) -> TwoView | None:
         @ np.linalg.inv(intrinsics).T
     )
     inverse_depth = np.full(len(rays), np.nan)
+    if _median_parallax_cells(rays[matched], second, rotation, intrinsics) < _MIN_PARALLAX_CELLS:
+        return None
     agreeing = np.flatnonzero(matched)[inliers[:, 0] > 0]
     inverse_depth[agreeing] = _triangulated(rays[agreeing], seen[agreeing], pose)
     if np.isfinite(inverse_depth).sum() < _MIN_MATCHES:
@@ -73,11 +80,22 @@ def estimate_two_view(forward: Match, grid: CellGrid) -> TwoView | None:
     return TwoView(torch.from_numpy(pose).to(grid.rays.device), torch.from_numpy(inverse_depth).to(grid.rays))
 
 
+def _median_parallax_cells(
+    rays: NDArray[np.float64],
+    second: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    intrinsics: NDArray[np.float64],
+) -> float:
+    """Median motion that the rotation does not explain, in cells."""
+    turned = rays @ rotation.T @ intrinsics.T
+    return float(np.median(np.linalg.norm(second - turned[:, :2] / turned[:, 2:], axis=1)))
+
+
 def _triangulated(
-    rays: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    seen: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    pose: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    rays: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    pose: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Inverse depths d (n,) by least squares of ``seen x (R ray + d t) = 0``, for rays and seen (n, 3)."""
     at_infinity = np.cross(seen, rays @ pose[:3, :3].T)
     by_inverse_depth = np.cross(seen, pose[:3, 3])

@@ -18,6 +18,8 @@ from droid_bridge.lie import se3_exp, se3_inverse, se3_log, se3_retract
 from droid_bridge.projection import CellGrid, relative_poses, reproject_coords
 from metric3d_ros.camera import PinholeCamera
 
+torch.set_num_threads(1)
+
 FRAMES, CELLS = 4, 12 * 9
 GRID = CellGrid.of_camera(PinholeCamera(12, 9, 8.0, 8.5, 5.4, 4.2), torch.device("cpu"), torch.float64)
 PAIRS = [(i, j) for i in range(FRAMES) for j in range(FRAMES) if i != j]

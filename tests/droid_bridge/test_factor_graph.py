@@ -15,6 +15,8 @@ from droid_bridge.projection import CellGrid, reproject_coords
 from droid_bridge.scale_prior import CellPrior, ScalePriorOptions
 from metric3d_ros.camera import PinholeCamera
 
+torch.set_num_threads(1)
+
 ROWS, COLUMNS = 10, 14
 GRID = CellGrid.of_camera(PinholeCamera(COLUMNS, ROWS, 9.0, 9.0, 6.4, 4.6), torch.device("cpu"))
 TRUE_POSES = torch.stack(
@@ -68,7 +70,7 @@ def test_optimising_finds_the_poses_again() -> None:
 
 
 def test_held_poses_do_not_move() -> None:
-    for frames, held in ((2, 1), (3, 1), (4, 2), (6, 2)):
+    for frames, held in ((2, 1), (3, 1), (4, 2), (6, 3)):
         graph = _graph(frames, prior_scale=1.3, pose_noise=0.02)
         assert graph.held_poses == held
         before = graph.estimate.camera_from_world.clone()

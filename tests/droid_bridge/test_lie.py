@@ -22,6 +22,8 @@ from droid_bridge.lie import (
     so3_log,
 )
 
+torch.set_num_threads(1)
+
 coordinate = st.floats(-20, 20, allow_nan=False)
 direction = st.tuples(*[st.floats(-1, 1, allow_nan=False)] * 3).filter(lambda v: math.hypot(*v) > 0.1)
 angle = st.one_of(st.floats(0, math.pi - 1e-3), st.sampled_from([0.0, 1e-12, 1e-8, 9e-5, 1.1e-4, 3.1]))

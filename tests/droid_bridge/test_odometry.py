@@ -146,6 +146,30 @@ def test_without_prior_the_shape_is_right_and_the_scale_is_carried() -> None:
     assert all(update.prior_scale is None for update in updates)
 
 
+def _turned(yaw_rad: float) -> NDArray[np.float64]:
+    pose = np.eye(4)
+    pose[:3, :3] = cv2.Rodrigues(np.array([0.0, yaw_rad, 0.0]))[0]
+    return pose
+
+
+def test_without_prior_a_turn_on_the_spot_comes_before_the_map() -> None:
+    turn = [_turned(0.05 * k) for k in range(5)]
+    drive = [turn[-1] @ np.linalg.inv(_pose(0)) @ _pose(k) for k in range(1, 12)]
+    frames = []
+    for k, pose in enumerate([*turn, *drive]):
+        image, _ = _render(pose)
+        frames.append(Frame(k, k * PERIOD_NS, image, CAMERA))
+    updates = _track(frames)
+    for update, pose in zip(updates[:5], turn, strict=True):
+        assert update.status is TrackingStatus.INITIALIZING
+        np.testing.assert_allclose(update.world_from_camera[:3, :3], pose[:3, :3], atol=0.01)
+    poses = _final_poses(updates)
+    way = poses[-1, :3, 3] - poses[5, :3, 3]
+    true_way = drive[-1][:3, 3] - drive[0][:3, 3]
+    cosine = way @ true_way / (np.linalg.norm(way) * np.linalg.norm(true_way))
+    assert cosine > np.cos(np.radians(3))
+
+
 def test_scale_prior_off_ignores_the_depth() -> None:
     config = OdometryConfig(scale_prior=False)
     with_depth = _track(_frames(6), config)[-1].world_from_camera
@@ -205,6 +229,15 @@ def test_a_long_black_out_starts_a_new_map_and_goes_on() -> None:
     assert updates[-1].status is TrackingStatus.TRACKING
     step = np.linalg.inv(updates[-2].world_from_camera) @ updates[-1].world_from_camera
     assert np.linalg.norm(step[:3, 3]) == pytest.approx(STEP_M, rel=0.1)
+
+
+def test_without_prior_a_new_map_takes_over_about_the_scale() -> None:
+    frames = [_without_depth(frame) for frame in _frames(28)]
+    frames[8:15] = [replace(f, image=np.zeros_like(f.image)) for f in frames[8:15]]
+    updates = _track(frames)
+    poses = _final_poses(updates)
+    assert updates[-1].status is TrackingStatus.TRACKING
+    assert _path_m(poses[-8:]) == pytest.approx(_path_m(poses[:8]), rel=0.4)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

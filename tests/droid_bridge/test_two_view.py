@@ -10,6 +10,8 @@ from droid_bridge.projection import CellGrid, reproject_coords
 from droid_bridge.two_view import estimate_two_view
 from metric3d_ros.camera import PinholeCamera
 
+torch.set_num_threads(1)
+
 GRID = CellGrid.of_camera(PinholeCamera(40, 20, 24.0, 24.0, 19.4, 9.6), torch.device("cpu"))
 CELLS = 800
 
@@ -71,6 +73,11 @@ def test_no_agreement_is_no_geometry() -> None:
     rng = np.random.default_rng(1)
     noise = rng.uniform(0, 40, (20, 40, 2)).astype(np.float32)
     assert estimate_two_view(Match(noise, np.ones((20, 40, 2), dtype=np.float32)), GRID) is None
+
+
+def test_a_turn_on_the_spot_is_no_geometry() -> None:
+    match, _ = _match([0.0, 0.0, 0.0, 0.01, 0.08, 0.0], _street(), noise_cells=0.02)
+    assert estimate_two_view(match, GRID) is None
 
 
 def test_too_few_matches_are_no_geometry() -> None:
