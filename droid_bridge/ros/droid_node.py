@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry as OdometryMessage
 from nav_msgs.msg import Path as PathMessage
@@ -68,7 +67,7 @@ class DroidNode(AutostartNode):
         self.declare_described(
             "output_dir", "", "Folder for trajectory files, kept current at every frame; empty writes none."
         )
-        self.declare_described("threads", 0, "CPU threads; 0 takes every core.", bounds=(0, 256))
+        self.declare_described("threads", 1, "CPU threads of the solver; flow takes its own.", bounds=(1, 256))
         self._odometry: Odometry | None = None
         self._recorder: TrajectoryRecorder | None = None
 
@@ -82,8 +81,6 @@ class DroidNode(AutostartNode):
             self.get_logger().error(str(error))
             self._odometry = None
             return TransitionCallbackReturn.FAILURE
-        if self.value_of("threads"):
-            torch.set_num_threads(self.value_of("threads"))
         self._create_publishers()
         self._create_subscriptions()
         self._input_report = self.create_timer(INPUT_REPORT_PERIOD_S, self._report_inputs)
@@ -106,7 +103,11 @@ class DroidNode(AutostartNode):
             self._recorder = None
 
     def _odometry_config(self) -> OdometryConfig:
-        return OdometryConfig(scale_prior=self.value_of("scale_prior"), matcher=self.value_of("matcher"))
+        return OdometryConfig(
+            scale_prior=self.value_of("scale_prior"),
+            matcher=self.value_of("matcher"),
+            torch_threads=self.value_of("threads"),
+        )
 
     def _forget_drive(self) -> None:
         parts = {"image", "camera_info"} | ({"depth"} if self.value_of("scale_prior") else set())
