@@ -175,7 +175,6 @@ class FactorGraph(Generic[FeaturesT]):
                 self.estimate.inverse_depth,
                 self.estimate.log_scale,
                 self._prior_options,
-                self._independent_share,
             )
             self.estimate = step(self.estimate, factors, terms, self.grid, free, self._solver)
 

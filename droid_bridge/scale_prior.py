@@ -43,6 +43,9 @@ class ScalePriorOptions:
     huber_sigmas : scale deviation from which a frame pulls with constant force, in sigmas.
     min_valid_share : share of cells that must have a reading.
     min_common_cells : cells the map must know to measure the error of a prior.
+    independent_share : share of the cells whose errors are independent. A depth network errs by whole objects and
+        surfaces, a handful to an image, so thousands of cells say no more of the scene's shape than a few would;
+        taken for independent they bend the path to the network's idea of it.
     """
 
     cell_sigma: float = 0.1
@@ -53,6 +56,7 @@ class ScalePriorOptions:
     huber_sigmas: float = 2.0
     min_valid_share: float = 0.05
     min_common_cells: int = 100
+    independent_share: float = 0.002
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,6 @@ def prior_terms(
     inverse_depth: Tensor,
     log_scale: Tensor,
     options: ScalePriorOptions,
-    independent_share: float = 1.0,
 ) -> DepthTerms:
     """Linearise the priors of a window.
 
@@ -195,7 +198,6 @@ def prior_terms(
     inverse_depth : (frames, cells) where to linearise, 1/m.
     log_scale : (frames,) scale states.
     options : how far the priors are trusted.
-    independent_share : share of the cells whose errors are independent; the cells' information is scaled by it.
     """
     information = torch.zeros_like(inverse_depth)
     residual = torch.zeros_like(inverse_depth)
@@ -207,7 +209,7 @@ def prior_terms(
         cell_information = prior.information
         normalised = misfit * misfit * cell_information / options.cauchy_sigmas**2
         residual[k] = misfit
-        information[k] = independent_share * cell_information / (1 + normalised)
+        information[k] = options.independent_share * cell_information / (1 + normalised)
         deviation = abs(float(log_scale[k])) / (options.huber_sigmas * options.frame_sigma)
         scale_information[k] = 1 / (options.frame_sigma**2 * max(1.0, deviation))
     return DepthTerms(information, residual, scale_information, -log_scale)
