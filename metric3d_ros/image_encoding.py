@@ -46,6 +46,18 @@ class RawImage:
     is_big_endian: bool
     data: Any
 
+    @classmethod
+    def of_message(cls, message: Any) -> RawImage:
+        """The pixels of a ``sensor_msgs/Image``, whichever library made the message."""
+        return cls(
+            width_px=message.width,
+            height_px=message.height,
+            encoding=message.encoding,
+            step_bytes=message.step,
+            is_big_endian=bool(message.is_bigendian),
+            data=message.data,
+        )
+
 
 def decode_rgb(raw: RawImage) -> NDArray[np.uint8]:
     """The image as uint8 RGB (height, width, 3).

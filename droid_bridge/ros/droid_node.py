@@ -86,16 +86,6 @@ class DroidNode(AutostartNode):
         self._input_report = self.create_timer(INPUT_REPORT_PERIOD_S, self._report_inputs)
         return super().on_configure(state)
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Close the trajectory files and release the tracker, publishers and subscriptions."""
-        self._release()
-        return super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release whatever is held, from any state."""
-        self._release()
-        return super().on_shutdown(state)
-
     def close(self) -> None:
         """Close the trajectory files."""
         if self._recorder is not None:
@@ -176,7 +166,8 @@ class DroidNode(AutostartNode):
         self._pairing.dropped = 0
         self._messages_on = dict.fromkeys(self._messages_on, 0)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Close the trajectory files and let go of the tracker, publishers and subscriptions."""
         self.close()
         if self._odometry is None:
             return

@@ -67,16 +67,6 @@ class DepthNode(AutostartNode):
         self._waiting_image = None
         return super().on_deactivate(state)
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release the network, publishers and subscriptions."""
-        self._release()
-        return super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release whatever is held, from any state."""
-        self._release()
-        return super().on_shutdown(state)
-
     def _load_estimator(self) -> MetricDepthEstimator:
         min_confidence = self.value_of("min_confidence")
         return MetricDepthEstimator(
@@ -105,7 +95,8 @@ class DepthNode(AutostartNode):
             Image, "image", self._on_image, latest, qos_overriding_options=options
         )
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let go of the network, publishers and subscriptions."""
         if self._estimator is None:
             return
         self.destroy_subscription(self._image_subscription)

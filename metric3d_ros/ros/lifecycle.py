@@ -9,7 +9,7 @@ from typing import Any
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from metric3d_ros.ros.large_messages import make_room_for_images
 
@@ -56,6 +56,19 @@ class AutostartNode(LifecycleNode):  # type: ignore[misc]
             transition() == TransitionCallbackReturn.SUCCESS
             for transition in (self.trigger_configure, self.trigger_activate)
         )
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release whatever is held, from any state."""
+        self.release()
+        return super().on_shutdown(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release what configuring took."""
+        self.release()
+        return super().on_cleanup(state)
+
+    def release(self) -> None:
+        """Let go of what configuring took; harmless where nothing is held."""
 
     def close(self) -> None:
         """Release what the node holds outside ROS; called once, however the process ends."""

@@ -31,12 +31,12 @@ def time_from_ns(stamp_ns: int) -> Time:
 
 def rgb_from_message(message: Image) -> NDArray[np.uint8]:
     """The image as uint8 RGB (height, width, 3); raises ImageError where it cannot be decoded."""
-    return decode_rgb(_raw(message))
+    return decode_rgb(RawImage.of_message(message))
 
 
 def depth_m_from_message(message: Image) -> NDArray[np.float32]:
     """The depth image in metres, float32 (height, width), NaN without reading; raises ImageError."""
-    return decode_depth_m(_raw(message))
+    return decode_depth_m(RawImage.of_message(message))
 
 
 def depth_message(depth_m: NDArray[np.float32], header: Header) -> Image:
@@ -74,14 +74,3 @@ def camera_from_info(info: CameraInfo, rectified: bool) -> PinholeCamera:
             f"{' and no P' if rectified else ''}; rectify the image first (image_proc) and subscribe to that."
         )
     return PinholeCamera.from_matrix(np.reshape(info.k, (3, 3)), info.width, info.height)
-
-
-def _raw(message: Image) -> RawImage:
-    return RawImage(
-        width_px=message.width,
-        height_px=message.height,
-        encoding=message.encoding,
-        step_bytes=message.step,
-        is_big_endian=bool(message.is_bigendian),
-        data=message.data,
-    )

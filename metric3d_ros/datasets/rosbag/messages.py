@@ -122,7 +122,7 @@ def rgb_of_message(message: Any, topic: str) -> NDArray[np.uint8]:
             raise ImageError(f"compressed image on {topic} at {stamp_ns_of(message)} ns does not decode.")
         return np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
     try:
-        return decode_rgb(_raw_image(message))
+        return decode_rgb(RawImage.of_message(message))
     except ImageError as error:
         raise ImageError(f"on {topic} at {stamp_ns_of(message)} ns: {error}") from error
 
@@ -136,7 +136,7 @@ def depth_of_message(message: Any, topic: str) -> NDArray[np.float32]:
         If it does not decode; the topic and stamp are named.
     """
     try:
-        return decode_depth_m(_raw_image(message))
+        return decode_depth_m(RawImage.of_message(message))
     except ImageError as error:
         raise ImageError(f"on {topic} at {stamp_ns_of(message)} ns: {error}") from error
 
@@ -203,17 +203,6 @@ def rotation_from_quaternion(quaternion: NDArray[np.float64]) -> NDArray[np.floa
             [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
-    )
-
-
-def _raw_image(message: Any) -> RawImage:
-    return RawImage(
-        width_px=message.width,
-        height_px=message.height,
-        encoding=message.encoding,
-        step_bytes=message.step,
-        is_big_endian=bool(message.is_bigendian),
-        data=message.data,
     )
 
 
