@@ -1,6 +1,8 @@
 # make demo   a camera through the real ROS 2 graph, with and without the scale prior
 # make test   lint, types and every test
-# Both set themselves up in .venv first; where a ROS install is sourced, its rclpy is used.
+# make test-gpu   the tests that need an NVIDIA GPU; says of each that is skipped what it lacks
+# make soak   the nodes' hold-up tests for long: ten minutes of load, a thousand broken messages, kills
+# All set themselves up in .venv first; where a ROS install is sourced, its rclpy is used.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -28,7 +30,7 @@ ifdef DEPTH
 DEMO_ARGUMENTS += --depth "$(DEPTH)"
 endif
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test test-gpu lint soak clean
 
 setup: $(VENV)/.complete
 
@@ -48,6 +50,14 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu $(TESTS)
+
+soak: setup
+	SOAK_MINUTES=$(or $(MINUTES),10) SOAK_MESSAGES=1000 $(BIN)/python -m pytest --timeout 7200 -rP \
+		tests/metric3d_ros/test_depth_node_holds_up.py tests/droid_bridge/test_droid_node_holds_up.py \
+		tests/test_nodes_hold_up.py
 
 clean:
 	rm -rf $(VENV) demo_output build dist *.egg-info
