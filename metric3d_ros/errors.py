@@ -13,6 +13,10 @@ class DatasetError(Metric3dError):
     """A recording that cannot be read: what is missing, and where it was looked for."""
 
 
+class DownloadError(Metric3dError):
+    """A file that cannot be fetched: why, and where to put it by hand."""
+
+
 class EngineError(Metric3dError):
     """A network that cannot be loaded or run."""
 
@@ -23,3 +27,7 @@ class ImageError(Metric3dError):
 
 class MissingDependencyError(Metric3dError):
     """An optional package that is not installed, and the command that installs it."""
+
+
+class OutputError(Metric3dError):
+    """A file or folder that cannot be written; what was there before is untouched."""
