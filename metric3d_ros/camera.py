@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from metric3d_ros.errors import CameraError
 
+EQUIDISTANT = "equidistant"
+
 
 @dataclass(frozen=True)
 class PinholeCamera:
@@ -75,8 +77,8 @@ class PinholeCamera:
 
     @property
     def is_distorted(self) -> bool:
-        """Whether any distortion coefficient is not zero."""
-        return any(d != 0.0 for d in self.distortion)
+        """Whether straight lines are bent: some coefficient is not zero, or the model bends without any."""
+        return self.distortion_model == EQUIDISTANT or any(d != 0.0 for d in self.distortion)
 
     def matrix(self) -> NDArray[np.float64]:
         """The 3x3 intrinsic matrix K in float64."""
