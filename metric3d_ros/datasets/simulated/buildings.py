@@ -8,6 +8,7 @@ from metric3d_ros.datasets.simulated.cut_outs import OPENING_SETS, SHOPS_FROM
 from metric3d_ros.datasets.simulated.surfaces import SurfaceBuilder, Vector
 
 _TILE_M = {"plaster": 4.0, "brick": 2.4, "concrete": 4.0, "stone": 2.0, "wood": 1.6, "ribbed": 1.2}
+_FOUNDATION_M = 4.0
 _PASTELS = (
     (0.95, 0.93, 0.86),
     (0.98, 0.97, 0.95),
@@ -58,6 +59,7 @@ def build_garage(rng: np.random.Generator, builder: SurfaceBuilder) -> None:
     """A single garage, door along x."""
     width_m, depth_m, height_m = 3.0, 6.0, 2.6
     tint = _wall_tint(rng, "plaster")
+    _foundation(builder, width_m, depth_m)
     builder.box((0, 0, 0), (width_m, depth_m, height_m), "plaster", (4.0, 4.0), tint)
     door = rng.uniform(0.15, 0.9) * rng.uniform(0.8, 1.15, 3)
     builder.patch((0.3, -0.02, 0), (2.4, 0, 0), (0, 0, 2.1), "ribbed", (1.2, 1.2), door)
@@ -83,6 +85,7 @@ def _walls(
     tint: Vector,
     has_shops: bool = False,
 ) -> None:
+    _foundation(builder, width_m, depth_m)
     openings = int(rng.integers(OPENING_SETS))
     bay_m = rng.uniform(2.3, 3.4)
     corners = ((0.0, 0.0), (width_m, 0.0), (width_m, depth_m), (0.0, depth_m))
@@ -100,6 +103,12 @@ def _walls(
             openings=-1 if blind else openings + (SHOPS_FROM if has_shops and i == 0 else 0),
             bays=(max(1.0, round(length_m / bay_m)), float(storeys)),
         )
+
+
+def _foundation(builder: SurfaceBuilder, width_m: float, depth_m: float) -> None:
+    """What shows under a building where the ground falls away from it."""
+    if not builder.terrain.is_level:
+        builder.box((0, 0, -_FOUNDATION_M), (width_m, depth_m, 0.0), "concrete", (4.0, 4.0))
 
 
 def _gable_roof(

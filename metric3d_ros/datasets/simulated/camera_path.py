@@ -11,11 +11,13 @@ from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.simulated.centre_line import CentreLine
 from metric3d_ros.datasets.simulated.road_surface import RoadProfile
 from metric3d_ros.datasets.simulated.surfaces import Obstacle
+from metric3d_ros.datasets.simulated.terrain import Terrain
 from metric3d_ros.datasets.simulated.world import StreetWorld
 from metric3d_ros.errors import DatasetError
 
 _PATH_STEP_M = 0.1
 _CLEARANCE_M = 0.7
+_ROOM_CLEARANCE_M = 0.25
 _MOST_TRIES = 200
 
 
@@ -26,12 +28,13 @@ def drive_poses(
     speed_m_per_s: float,
     rate_hz: float,
     camera_height_m: float,
+    terrain: Terrain,
 ) -> NDArray[np.float64]:
     """Poses world_from_camera (frames, 4, 4) of a drive in the right-hand lane, at about the given speed.
 
     On a closed line the last frame is within half a frame's way of the first.
     """
-    lane = -0.5 * profile.lane_m
+    lane = -profile.lane_middle_m
     stations = np.arange(line.start_m, line.end_m + 0.5 * _PATH_STEP_M, _PATH_STEP_M)
     turns = (stations - line.start_m) / (line.end_m - line.start_m)
     offsets = lane + _sway(rng, turns, line.end_m - line.start_m, 0.12, (60.0, 130.0))
@@ -46,7 +49,9 @@ def drive_poses(
     share = travelled / path_m[-1]
     pitch = _sway(rng, share, path_m[-1], math.radians(0.3), (7.0, 11.0, 37.0))
     roll = _sway(rng, share, path_m[-1], math.radians(0.25), (9.0, 15.0, 41.0))
-    height = camera_height_m + _sway(rng, share, path_m[-1], 0.015, (8.0, 13.0))
+    height = camera_height_m + _sway(rng, share, path_m[-1], 0.015, (8.0, 13.0)) + terrain.height_m(x, y)
+    climb, lean = terrain.tilt_rad(x, y, heading)
+    pitch, roll = pitch + climb, roll + lean
     return np.stack([camera_pose(*state) for state in zip(x, y, height, heading, pitch, roll, strict=True)])
 
 
@@ -71,9 +76,10 @@ def sample_view(
     camera: PinholeCamera,
     camera_height_m: tuple[float, float] = (1.2, 2.2),
 ) -> NDArray[np.float64]:
-    """A random vehicle-mounted viewpoint, world_from_camera (4, 4), outside every object.
+    """A random viewpoint, world_from_camera (4, 4), outside every object: of a vehicle, or of a robot in a room.
 
-    Mostly along the road within 20 degrees, one in ten in any direction; pitch within 4 and roll within
+    In rooms anywhere and in any direction; pitch within 30 and roll within 4 degrees, both mostly much less. On
+    streets mostly along the road within 20 degrees, one in ten in any direction; pitch within 4 and roll within
     2 degrees; one in eight stands on the pavement. The horizon stays in the picture of ``camera``.
 
     Raises
@@ -81,6 +87,8 @@ def sample_view(
     DatasetError
         If no free place was found.
     """
+    if world.rooms:
+        return _room_view(rng, world, camera_height_m)
     line = world.line
     half_view_rad = math.atan(0.4 * camera.height_px / camera.fy)
     for _ in range(_MOST_TRIES):
@@ -97,14 +105,35 @@ def sample_view(
         pitch = float(np.clip(rng.normal(0.0, 0.025), -0.07, 0.07))
         pitch = float(np.clip(pitch, -half_view_rad, half_view_rad))
         roll = float(np.clip(rng.normal(0.0, 0.012), -0.035, 0.035))
+        height_m += float(world.terrain.height_m(point[0], point[1]))
         if not is_inside_any(world.obstacles, (point[0], point[1], height_m), _CLEARANCE_M):
-            return camera_pose(
-                point[0], point[1], height_m, heading + yaw + (0.0 if forward else math.pi), pitch, roll
-            )
+            yaw = heading + yaw + (0.0 if forward else math.pi)
+            climb, lean = world.terrain.tilt_rad(point[0], point[1], yaw)
+            return camera_pose(point[0], point[1], height_m, yaw, pitch + float(climb), roll + float(lean))
     raise DatasetError(
         f"world {world.seed} has no free place for a camera {camera_height_m[0]:g} to {camera_height_m[1]:g} m "
         "above its road; use another seed."
     )
+
+
+def _room_view(
+    rng: np.random.Generator, world: StreetWorld, camera_height_m: tuple[float, float]
+) -> NDArray[np.float64]:
+    for _ in range(_MOST_TRIES):
+        room = world.rooms[int(rng.integers(len(world.rooms)))]
+        half_x_m, half_y_m = room.half_length_m - _ROOM_CLEARANCE_M, room.half_width_m - _ROOM_CLEARANCE_M
+        x, y = room.x + rng.uniform(-half_x_m, half_x_m), room.y + rng.uniform(-half_y_m, half_y_m)
+        z = min(room.bottom_m + rng.uniform(*camera_height_m), room.top_m - _ROOM_CLEARANCE_M)
+        if not is_inside_any(world.obstacles, (x, y, z), _ROOM_CLEARANCE_M):
+            pitch = float(np.clip(rng.normal(0.0, 0.12), -0.5, 0.5))
+            roll = float(np.clip(rng.normal(0.0, 0.02), -0.07, 0.07))
+            # Mostly towards some place in the room: a wall from near tells nothing of its distance.
+            to_x = room.x + rng.uniform(-half_x_m, half_x_m)
+            to_y = room.y + rng.uniform(-half_y_m, half_y_m)
+            is_lost = rng.random() < 0.2
+            yaw = rng.uniform(-math.pi, math.pi) if is_lost else math.atan2(to_y - y, to_x - x)
+            return camera_pose(x, y, z, yaw, pitch, roll)
+    raise DatasetError(f"world {world.seed} has no free place for a camera in its rooms; use another seed.")
 
 
 def is_inside_any(

@@ -18,7 +18,8 @@ from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.frame import Frame
 from metric3d_ros.datasets.simulated.camera_path import drive_poses
 from metric3d_ros.datasets.simulated.rendering import render
-from metric3d_ros.datasets.simulated.world import StreetWorld, road_profile, street_line
+from metric3d_ros.datasets.simulated.styles import PLAIN, world_style
+from metric3d_ros.datasets.simulated.world import StreetWorld, road_profile, street_line, street_terrain
 from metric3d_ros.errors import DatasetError
 
 KITTI_LIKE_CAMERA = PinholeCamera(width_px=1242, height_px=375, fx=721.5, fy=721.5, cx=609.6, cy=172.9)
@@ -36,6 +37,7 @@ class _DriveOptions:
     camera_height_m: float
     closed_loop: bool
     setting: str | None
+    style: str
 
 
 class SimulatedDrive:
@@ -50,6 +52,7 @@ class SimulatedDrive:
     camera_height_m : above the road.
     closed_loop : whether the drive ends where it began.
     setting : kind of street, drawn from the seed if not given.
+    style : ``plain`` or ``varied`` (:meth:`StreetWorld.generate`).
 
     Raises
     ------
@@ -67,6 +70,7 @@ class SimulatedDrive:
         camera_height_m: float = 1.65,
         closed_loop: bool = False,
         setting: str | None = None,
+        style: str = PLAIN,
     ) -> None:
         for name, value in (
             ("speed_m_per_s", speed_m_per_s),
@@ -75,13 +79,21 @@ class SimulatedDrive:
         ):
             if not value > 0:
                 raise DatasetError(f"{name} is {value}; a simulated drive needs a number above 0.")
+        if not world_style(style).has_street:
+            raise DatasetError(f"style {style!r} has no street to drive along; use plain, varied or kerbed.")
         self._options = _DriveOptions(
-            seed, length_m, camera, speed_m_per_s, rate_hz, camera_height_m, closed_loop, setting
+            seed, length_m, camera, speed_m_per_s, rate_hz, camera_height_m, closed_loop, setting, style
         )
         line = street_line(seed, length_m, closed_loop)
-        profile = road_profile(seed, length_m, closed_loop, setting)
+        profile = road_profile(seed, length_m, closed_loop, setting, style)
         self._world_from_camera = drive_poses(
-            np.random.default_rng([seed, _PATH_STREAM]), line, profile, speed_m_per_s, rate_hz, camera_height_m
+            np.random.default_rng([seed, _PATH_STREAM]),
+            line,
+            profile,
+            speed_m_per_s,
+            rate_hz,
+            camera_height_m,
+            street_terrain(seed, line, style),
         )
         self._stamps_ns = np.asarray(
             np.rint(np.arange(len(self._world_from_camera)) * (1e9 / rate_hz)), dtype=np.int64
@@ -111,7 +123,7 @@ class SimulatedDrive:
     def world(self) -> StreetWorld:
         """The world driven through, generated on first use."""
         o = self._options
-        return StreetWorld.generate(o.seed, o.length_m, o.closed_loop, o.setting)
+        return StreetWorld.generate(o.seed, o.length_m, o.closed_loop, o.setting, style=o.style)
 
     def __len__(self) -> int:
         return len(self._world_from_camera)
@@ -178,7 +190,15 @@ def _start_worker(options: _DriveOptions) -> None:
     cv2.setNumThreads(1)
     o = options
     _Worker.drive = SimulatedDrive(
-        o.seed, o.length_m, o.camera, o.speed_m_per_s, o.rate_hz, o.camera_height_m, o.closed_loop, o.setting
+        o.seed,
+        o.length_m,
+        o.camera,
+        o.speed_m_per_s,
+        o.rate_hz,
+        o.camera_height_m,
+        o.closed_loop,
+        o.setting,
+        o.style,
     )
 
 

@@ -90,3 +90,19 @@ def put_cabinet(rng: np.random.Generator, builder: SurfaceBuilder) -> None:
         tint = [(0.05, 0.05, 0.05), (0.05, 0.2, 0.06), (0.35, 0.25, 0.03)][int(rng.integers(3))]
         builder.box((x - 0.28, -0.35, 0.02), (x + 0.28, 0.35, 1.05), "paint", (1, 1), tint)
     builder.obstacle((-1.0, -0.4, 0), (1.0, 0.4, 1.1))
+
+
+def put_person(rng: np.random.Generator, builder: SurfaceBuilder) -> None:
+    """Somebody standing or walking, facing x: legs, trunk, arms and head of a body 1.2 to 1.95 m tall."""
+    height_m = float(np.clip(rng.normal(1.72, 0.1), 1.2, 1.95))
+    stride_m = rng.uniform(0.0, 0.3)
+    trousers, jacket = rng.uniform(0.03, 0.5, 3), rng.uniform(0.03, 0.9, 3)
+    skin = rng.uniform(0.15, 0.6) * np.array([1.0, 0.75, 0.6])
+    hip_m, shoulder_m = 0.48 * height_m, 0.82 * height_m
+    for y, x in ((-0.09, -0.5 * stride_m), (0.09, 0.5 * stride_m)):
+        builder.prism(x, y, 0.0, hip_m, 0.09, "paint", (1, 1), trousers, sides=5)
+    builder.prism(0.0, 0.0, hip_m, shoulder_m, 0.19, "paint", (1, 1), jacket, sides=6)
+    for y in (-0.24, 0.24):
+        builder.prism(0.0, y, hip_m - 0.05, shoulder_m, 0.06, "paint", (1, 1), jacket, sides=4)
+    builder.prism(0.0, 0.0, shoulder_m, height_m, 0.1, "paint", (1, 1), skin, sides=6)
+    builder.obstacle((-0.3, -0.3, 0.0), (0.3, 0.3, height_m))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from metric3d_ros.datasets.simulated.centre_line import CentreLine
 from metric3d_ros.datasets.simulated.furniture import put_cabinet, put_lamp, put_sign
-from metric3d_ros.datasets.simulated.plots import PLOTS
+from metric3d_ros.datasets.simulated.plots import PLOTS, PlotFiller
 from metric3d_ros.datasets.simulated.street_plan import StreetPlan
 from metric3d_ros.datasets.simulated.surfaces import SurfaceBuilder
 from metric3d_ros.datasets.simulated.vegetation import plant_wood_edge
-from metric3d_ros.datasets.simulated.vehicles import SHAPES, park_car
+from metric3d_ros.datasets.simulated.vehicles import SHAPES, CarShape, park_car
 
 SETTINGS = ("suburban", "urban", "country", "avenue")
 _KINDS = {
@@ -21,56 +22,77 @@ _KINDS = {
     "country": ("field", "field", "wood", "wood", "garden", "house"),
     "avenue": ("green", "green", "wood", "house", "garden", "yard"),
 }
+_NARROWEST_PLOT_M = 1.0
+_PLOT_WIDTH_M = {"house": 20.0, "block": 16.0, "yard": 14.0, "garden": 16.0, "junction": 11.0}
 
 
 def furnish(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan, setting: str) -> None:
     """Fills both sides of the street, then the road's edge, then the distance."""
     for side in (0, 1):
-        _fill_side(rng, builder, plan, side, setting)
-        _park_cars(rng, builder, plan, side)
-    _light_street(rng, builder, plan, setting)
-    _mend_road(rng, plan)
-    _plant_background(rng, builder, plan)
+        fill_side(rng, builder, plan, side, setting, _KINDS, PLOTS)
+        park_cars(rng, builder, plan, side, rng.uniform(0.25, 0.85) if plan.profile.parking_m[side] > 0 else 0.0)
+    light_street(rng, builder, plan, 60.0 if setting == "country" else 28.0)
+    mend_road(rng, plan)
+    plant_background(rng, builder, plan)
 
 
-def put_traffic(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan) -> None:
+def put_traffic(
+    rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan, shapes: tuple[CarShape, ...] = SHAPES
+) -> None:
     """Cars standing in the lanes, a few dozen metres apart."""
     station = rng.uniform(5.0, 30.0)
     while station < plan.line.length_m - 5.0:
         sign = float(rng.choice([-1.0, 1.0]))
         (point,), (heading,) = plan.line.at(
-            np.array([station]), sign * (0.5 * plan.profile.lane_m + rng.uniform(-0.3, 0.3))
+            np.array([station]), sign * (plan.profile.lane_middle_m + rng.uniform(-0.3, 0.3))
         )
         with builder.placed(point[0], point[1], heading + (math.pi if sign > 0 else 0.0)):
-            park_car(rng, builder, SHAPES[int(rng.integers(len(SHAPES)))])
+            park_car(rng, builder, shapes[int(rng.integers(len(shapes)))])
         station += rng.uniform(9.0, 60.0)
 
 
-def _fill_side(
-    rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan, side: int, setting: str
+def fill_side(
+    rng: np.random.Generator,
+    builder: SurfaceBuilder,
+    plan: StreetPlan,
+    side: int,
+    setting: str,
+    kinds: Mapping[str, Sequence[str]],
+    plots: Mapping[str, PlotFiller],
 ) -> None:
+    """Lines one side of the street with plots of the kinds its setting has, and now and then another's."""
     station = 0.0
     stretch_end = 0.0
     local = setting
     while station < plan.line.length_m - 3.0:
         if station >= stretch_end:
             stretch_end = station + rng.uniform(60.0, 160.0)
-            local = setting if rng.random() < 0.7 else str(rng.choice(SETTINGS))
-        kind = str(rng.choice(_KINDS[local]))
-        width = {"house": 20.0, "block": 16.0, "yard": 14.0, "garden": 16.0}.get(kind, 20.0)
+            local = setting if rng.random() < 0.7 else str(rng.choice(list(kinds)))
+        kind = str(rng.choice(kinds[local]))
+        width = _PLOT_WIDTH_M.get(kind, 20.0)
         width = min(width * rng.uniform(0.75, 1.3), plan.line.length_m - station)
         if plan.plot(station, width, side).bend_rad > 0.25:
             width, kind = min(5.0, width), "verge"
         plot = plan.plot(station, width, side)
-        PLOTS[kind](rng, builder, plan, plot)
+        if plot.width_m < _NARROWEST_PLOT_M:
+            # The inner side of a bend at the end of the street leaves next to nothing.
+            kind = "verge"
+        plots[kind](rng, builder, plan, plot)
         station += width
 
 
-def _park_cars(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan, side: int) -> None:
+def park_cars(
+    rng: np.random.Generator,
+    builder: SurfaceBuilder,
+    plan: StreetPlan,
+    side: int,
+    density: float,
+    shapes: tuple[CarShape, ...] = SHAPES,
+) -> None:
+    """Cars along one kerb, ``density`` being the share of the places that are taken."""
     strip_m = plan.profile.parking_m[side]
     if strip_m <= 0.0:
         return
-    density = rng.uniform(0.25, 0.85)
     sign = 1.0 if side == 0 else -1.0
     station = rng.uniform(0.0, 8.0)
     while station < plan.line.length_m - 6.0:
@@ -83,12 +105,12 @@ def _park_cars(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPl
             with builder.placed(
                 point[0], point[1], heading + (math.pi if backwards else 0.0) + rng.normal(0, 0.02)
             ):
-                park_car(rng, builder, SHAPES[int(rng.integers(len(SHAPES)))])
+                park_car(rng, builder, shapes[int(rng.integers(len(shapes)))])
         station += rng.uniform(5.6, 7.0)
 
 
-def _light_street(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan, setting: str) -> None:
-    spacing_m = 60.0 if setting == "country" else 28.0
+def light_street(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan, spacing_m: float) -> None:
+    """Lamps, signs and cabinets along both kerbs."""
     station, side = rng.uniform(3.0, 15.0), int(rng.integers(2))
     while station < plan.line.length_m - 2.0:
         for kind, ahead_m in ((put_lamp, 0.0), (put_sign, 7.0), (put_cabinet, 11.0)):
@@ -107,7 +129,8 @@ def _light_street(rng: np.random.Generator, builder: SurfaceBuilder, plan: Stree
         side = 1 - side if rng.random() < 0.7 else side
 
 
-def _mend_road(rng: np.random.Generator, plan: StreetPlan) -> None:
+def mend_road(rng: np.random.Generator, plan: StreetPlan) -> None:
+    """Patches of newer asphalt."""
     for _ in range(int(plan.line.length_m / 18.0)):
         station = rng.uniform(0.0, plan.line.length_m - 15.0)
         reach = plan.profile.lane_m
@@ -121,7 +144,8 @@ def _mend_road(rng: np.random.Generator, plan: StreetPlan) -> None:
             plan.patch_road(station, rng.uniform(0.4, 0.9), -reach, reach)
 
 
-def _plant_background(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan) -> None:
+def plant_background(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan) -> None:
+    """Woods behind the plots, across the ends and around the world."""
     line = plan.line
     for away_m, height in ((34.0, 10.0), (58.0, 13.0)):
         for station in np.arange(0.0, line.length_m, 22.0):

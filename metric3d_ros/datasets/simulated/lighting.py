@@ -33,6 +33,7 @@ class Lighting:
     mean_level : image brightness (0 to 1) that the exposure aims at.
     exposure_strength : 0 keeps one exposure for the world, 1 evens every image out.
     contrast, saturation, vignetting, noise_level, blur_px : response of the sensor and lens.
+    side_light : float32 (3,), how much more light reaches faces that look that way, as in rooms; None outdoors.
     """
 
     sun_direction: NDArray[np.float64]
@@ -50,6 +51,7 @@ class Lighting:
     vignetting: float
     noise_level: float
     blur_px: float
+    side_light: Rgb | None = None
 
 
 def random_lighting(rng: np.random.Generator) -> Lighting:

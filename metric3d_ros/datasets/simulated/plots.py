@@ -25,12 +25,12 @@ def _house_plot(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetP
     if not plan.claim(plot, (gap, setback), (gap + width, setback + depth)):
         _green_plot(rng, builder, plan, plot)
         return
-    with builder.placed(*plot.in_world(gap, setback), plot.heading_rad):
+    with builder.placed(*plot.in_world(gap, setback), plot.heading_rad, upright=True):
         build_house(rng, builder, width, depth)
     rest = gap + width
     if plot.width_m - rest > 3.3 and plan.claim(plot, (rest + 0.2, setback + 1), (rest + 3.2, setback + 7)):
         plan.pave(plot, (rest, 0.0), (rest + 3.4, setback + 1), "paving")
-        with builder.placed(*plot.in_world(rest + 0.2, setback + 1), plot.heading_rad):
+        with builder.placed(*plot.in_world(rest + 0.2, setback + 1), plot.heading_rad, upright=True):
             build_garage(rng, builder)
     path = rng.uniform(gap, gap + width - 1.5)
     plan.pave(plot, (path, 0.0), (path + 1.3, setback), "paving")
@@ -52,7 +52,7 @@ def _block_plot(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetP
         _yard_plot(rng, builder, plan, plot)
         return
     plan.pave(plot, (0.0, -0.3), (plot.width_m, setback + 0.5), "paving")
-    with builder.placed(*plot.in_world(0.0, setback), plot.heading_rad):
+    with builder.placed(*plot.in_world(0.0, setback), plot.heading_rad, upright=True):
         build_block(rng, builder, plot.width_m - 0.02, depth)
 
 
@@ -123,7 +123,9 @@ def _verge_plot(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetP
         _tree_cluster(rng, builder, plan, plot, 2, 8.0, 22.0)
 
 
-PLOTS: dict[str, Callable[[np.random.Generator, SurfaceBuilder, StreetPlan, Plot], None]] = {
+PlotFiller = Callable[[np.random.Generator, SurfaceBuilder, StreetPlan, Plot], None]
+
+PLOTS: dict[str, PlotFiller] = {
     "house": _house_plot,
     "block": _block_plot,
     "yard": _yard_plot,

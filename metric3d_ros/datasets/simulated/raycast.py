@@ -41,14 +41,20 @@ class Hits:
     ray: NDArray[np.float32]
 
 
-def cast(patches: Patches, atlas: Atlas, camera: PinholeCamera, world_from_camera: NDArray[np.float64]) -> Hits:
-    """The nearest surface along every pixel's ray, above the ground plane z = 0.
+def cast(
+    patches: Patches,
+    atlas: Atlas,
+    camera: PinholeCamera,
+    world_from_camera: NDArray[np.float64],
+    ground_is_level: bool = True,
+) -> Hits:
+    """The nearest surface along every pixel's ray, above the ground plane z = 0 if the ground is level.
 
     Depth is recomputed in float64 from the plane of the patch that won, so it is exact.
     """
     x = np.arange(camera.width_px, dtype=np.float32) - np.float32(camera.cx)
     y = np.arange(camera.height_px, dtype=np.float32) - np.float32(camera.cy)
-    ground = _ground_form(camera, world_from_camera)
+    ground = _ground_form(camera, world_from_camera) if ground_is_level else np.zeros(3)
     key = (ground[0] * x[None, :] + (ground[1] * y + ground[2])[:, None]).astype(np.float32)
     below_horizon = key > 1.0 / FAR_M
     patch = np.where(below_horizon, np.int32(GROUND), np.int32(SKY))
@@ -56,7 +62,7 @@ def cast(patches: Patches, atlas: Atlas, camera: PinholeCamera, world_from_camer
     forms = perspective_forms(patches, atlas, camera, world_from_camera)
     draw(forms, patches, atlas, x, y, key, patch)
     ray = _rays(camera, world_from_camera)
-    return Hits(patch=patch, depth_m=_exact_depth(patch, patches, camera, world_from_camera), ray=ray)
+    return Hits(patch=patch, depth_m=_exact_depth(patch, patches, camera, world_from_camera, ground), ray=ray)
 
 
 def perspective_forms(
@@ -101,13 +107,14 @@ def _exact_depth(
     patches: Patches,
     camera: PinholeCamera,
     world_from_camera: NDArray[np.float64],
+    ground: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     centre = world_from_camera[:3, 3]
     heights = np.einsum("ij,ij->i", patches.plane_normals, patches.origin - centre)
     planes = patches.plane_normals / np.where(np.abs(heights) > 1e-12, heights, np.inf)[:, None]
     rays_from_pixels = world_from_camera[:3, :3] / [camera.fx, camera.fy, 1.0]
     in_sky = np.zeros((-SKY - 1, 3))
-    forms = np.vstack([planes @ rays_from_pixels, in_sky, _ground_form(camera, world_from_camera)[None]])
+    forms = np.vstack([planes @ rays_from_pixels, in_sky, ground[None]])
     which = np.where(patch < 0, patch + len(forms), patch)
     x = np.arange(camera.width_px) - camera.cx
     y = np.arange(camera.height_px) - camera.cy

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.simulated.lighting import expose
-from metric3d_ros.datasets.simulated.raycast import cast
+from metric3d_ros.datasets.simulated.raycast import GROUND, cast
 from metric3d_ros.datasets.simulated.shading import shade
 from metric3d_ros.datasets.simulated.world import StreetWorld
 from metric3d_ros.errors import CameraError
@@ -39,12 +39,17 @@ def render(
         raise CameraError(
             f"camera has distortion {camera.distortion}; the simulation renders undistorted ones only."
         )
-    if pose.shape != (4, 4) or not pose[2, 3] > 0.0:
+    if pose.shape != (4, 4) or not pose[2, 3] > world.terrain.height_m(pose[0, 3], pose[1, 3]):
         raise CameraError(f"camera pose of shape {pose.shape} must be 4x4 and above the ground (z > 0).")
-    hits = cast(world.patches, world.atlas, camera, pose)
+    hits = cast(world.patches, world.atlas, camera, pose, world.terrain.is_level)
     linear = shade(world, hits, camera.fx, pose[:3, 3])
-    rgb = expose(world.lighting, linear, _silhouettes(hits.patch), seed)
+    rgb = expose(world.lighting, linear, _silhouettes(_surfaces(world, hits.patch)), seed)
     return rgb, hits.depth_m.astype(np.float32)
+
+
+def _surfaces(world: StreetWorld, patch: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Patch numbers, the strips of a rolling ground being one surface."""
+    return np.where((patch >= 0) & (patch < world.terrain_patches), np.int32(GROUND), patch)
 
 
 def _silhouettes(patch: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from metric3d_ros.datasets.simulated.world import StreetWorld
 
 Floats = NDArray[np.float32]
-COVERS = ("grass", "meadow", "paving", "soil", "gravel", "asphalt", "asphalt_patch", "kerb")
+COVERS = ("grass", "meadow", "paving", "soil", "gravel", "asphalt", "asphalt_patch", "kerb", "side_road")
 _DASH_HALF_WIDTH_M = 0.06
 
 
@@ -24,7 +24,8 @@ class RoadProfile:
     """Cross-section of the street; sides are (left, right) as the centre line runs, in metres.
 
     ``dashes`` is the share of the centre marking that is painted (0: none); ``edge_lines`` whether the
-    lanes have painted edges; ``kerbed`` whether there is a kerb and a pavement.
+    lanes have painted edges; ``kerbed`` whether there is a kerb and a pavement. ``lane_m`` is half of the road
+    between the parked cars; it holds ``lanes`` of equal width, with dashes between them.
     """
 
     lane_m: float
@@ -34,6 +35,12 @@ class RoadProfile:
     dashes: float
     edge_lines: bool
     period_m: float
+    lanes: int = 1
+
+    @property
+    def lane_middle_m(self) -> float:
+        """Distance of the middle of the outermost lane from the centre line."""
+        return self.lane_m * (1.0 - 0.5 / self.lanes)
 
     def kerb_at_m(self, side: int) -> float:
         """Offset of the kerb from the centre line; side 0 is left."""
@@ -69,10 +76,12 @@ def cover_ground(world: StreetWorld, x: Floats, y: Floats, footprint_m: Floats) 
     front_at = np.where(is_left, profile.front_at_m(0), profile.front_at_m(1)).astype(np.float32)
     painted = world.cover_grid.sample(world.cover, x, y, 0, nearest=True)
     names = world.atlas.index
-    texture = np.array([names[name] for name in COVERS], dtype=np.int32)[painted]
+    textures = [names["asphalt" if name == "side_road" else name] for name in COVERS]
+    texture = np.array(textures, dtype=np.int32)[painted]
     on_road = away < kerb_at
-    on_kerb = ~on_road & (away < kerb_at + profile.kerb_m)
-    on_pavement = ~on_road & ~on_kerb & (away < front_at)
+    on_side_road = painted == COVERS.index("side_road")
+    on_kerb = ~on_road & ~on_side_road & (away < kerb_at + profile.kerb_m)
+    on_pavement = ~on_road & ~on_side_road & ~on_kerb & (away < front_at)
     texture = np.where(on_road & (painted < 6), names["asphalt"], texture)
     texture = np.where(on_kerb, names["kerb"], texture)
     texture = np.where(on_pavement, world.pavement_texture, texture).astype(np.int32)
@@ -83,7 +92,9 @@ def cover_ground(world: StreetWorld, x: Floats, y: Floats, footprint_m: Floats) 
     v = np.asarray(np.where(along_road, left, y) / size_m, dtype=np.float32)
     factor = np.ones(len(x), dtype=np.float32)
     gutter = np.clip(1.0 - np.abs(away - kerb_at + 0.04) / np.maximum(0.06, footprint_m), 0.0, 1.0)
-    factor -= np.float32(0.5) * gutter * (profile.kerb_m > 0) * np.minimum(1.0, 0.06 / footprint_m)
+    factor -= (
+        np.float32(0.5) * gutter * ((profile.kerb_m > 0) & ~on_side_road) * np.minimum(1.0, 0.06 / footprint_m)
+    )
     return GroundCover(
         texture=texture,
         u=u,
@@ -101,7 +112,9 @@ def _markings(profile: RoadProfile, left: Floats, away: Floats, station: Floats,
         half_dash = 0.25 * profile.period_m * profile.dashes
         along = np.abs(np.abs(station) - 0.25 * profile.period_m)
         lengthwise = np.clip((half_dash - along) / np.maximum(3 * footprint_m, 0.02) + 0.5, 0.0, 1.0)
-        paint += _stripe(np.abs(left), _DASH_HALF_WIDTH_M, footprint_m) * lengthwise
+        for lane in range(profile.lanes):
+            border_m = np.float32(lane * profile.lane_m / profile.lanes)
+            paint += _stripe(np.abs(away - border_m), _DASH_HALF_WIDTH_M, footprint_m) * lengthwise
     if profile.edge_lines:
         paint += _stripe(np.abs(away - (profile.lane_m - 0.18)), _DASH_HALF_WIDTH_M, footprint_m)
     return paint

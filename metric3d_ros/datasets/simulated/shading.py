@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metric3d_ros.datasets.simulated.cut_outs import OPENINGS_PER_SET, SHOPS_FROM
 from metric3d_ros.datasets.simulated.lighting import Lighting, sky_colour
-from metric3d_ros.datasets.simulated.raycast import GROUND, SKY, Hits
+from metric3d_ros.datasets.simulated.raycast import SKY, Hits
 from metric3d_ros.datasets.simulated.road_surface import cover_ground
 from metric3d_ros.datasets.simulated.shadows import sunlit_share
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 # Walls read the shadow map a little off themselves: it has cells of an eighth of a metre.
 _SHADOW_LIFT_M = 0.25
+# What hangs over a road hangs higher than this.
+_CEILING_M = 4.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def shade(world: StreetWorld, hits: Hits, focal_px: float, centre: NDArray[np.fl
     if len(sky):
         flat_image[:, sky] = sky_colour(world.lighting, np.take(directions, sky, axis=1))
     for pixels, surface_of in (
-        (np.flatnonzero(flat_patch == GROUND), _ground_surface),
-        (np.flatnonzero(flat_patch >= 0), _patch_surface),
+        (np.flatnonzero((flat_patch < world.terrain_patches) & (flat_patch != SKY)), _ground_surface),
+        (np.flatnonzero(flat_patch >= world.terrain_patches), _patch_surface),
     ):
         if len(pixels):
             depth = np.take(depth_m, pixels).astype(np.float32)
@@ -83,6 +85,8 @@ def _lit(world: StreetWorld, surface: Surface, view: View) -> Floats:
     light = world.lighting
     sun = _towards_sun(world, surface, view)
     sky = surface.openness * (np.float32(0.62) + np.float32(0.38) * surface.normal[2])
+    if light.side_light is not None:
+        sky *= 1.0 + light.side_light @ surface.normal
     haze = 1.0 - np.exp(view.distance_m * np.float32(-1.0 / light.haze_length_m))
     colour = surface.albedo
     for channel in range(3):
@@ -130,7 +134,8 @@ def _ground_surface(world: StreetWorld, view: View) -> Surface:
     normal = np.zeros_like(view.points)
     normal[2] = 1.0
     nothing = np.zeros_like(x)
-    return Surface(albedo, normal, nothing, cover.openness, nothing, np.zeros(len(x), dtype=np.bool_))
+    openness = cover.openness * _under_open_sky(world, x, y, nothing)
+    return Surface(albedo, normal, nothing, openness, nothing, np.zeros(len(x), dtype=np.bool_))
 
 
 def _patch_surface(world: StreetWorld, view: View) -> Surface:
@@ -150,9 +155,19 @@ def _patch_surface(world: StreetWorld, view: View) -> Surface:
     leafy = np.take(patches.cut_out, patch)
     normal = _of_patches(patches.normal, patch)
     normal *= np.where((slant > 0) & ~leafy, np.float32(-1.0), np.float32(1.0))
-    openness = np.minimum(0.65 + np.float32(0.35 / 1.2) * z, np.float32(1.0))
+    above_ground_m = z - world.terrain.height_m(x, y).astype(np.float32)
+    openness = np.minimum(0.65 + np.float32(0.35 / 1.2) * above_ground_m, np.float32(1.0))
+    openness *= _under_open_sky(world, x, y, above_ground_m)
     lift_m = np.where(leafy, np.float32(0.08), np.float32(_SHADOW_LIFT_M))
     return Surface(albedo, normal, np.take(patches.gloss, patch), openness, lift_m, leafy)
+
+
+def _under_open_sky(world: StreetWorld, x: Floats, y: Floats, above_ground_m: Floats) -> Floats | np.float32:
+    """Share (n,) of the sky's light that crowns and bridges overhead let through to what lies under them."""
+    if world.overhead is None:
+        return np.float32(1.0)
+    covered = world.road_grid.sample(world.overhead, x, y, 0.0)
+    return np.asarray(np.where(above_ground_m < _CEILING_M, 1.0 - covered, 1.0), dtype=np.float32)
 
 
 def _patch_coordinates(world: StreetWorld, view: View) -> tuple[Floats, Floats]:

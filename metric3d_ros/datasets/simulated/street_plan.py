@@ -13,6 +13,7 @@ from metric3d_ros.datasets.simulated.centre_line import CentreLine
 from metric3d_ros.datasets.simulated.ground import OFF_ROAD_M, GroundGrid
 from metric3d_ros.datasets.simulated.road_surface import COVERS, RoadProfile
 from metric3d_ros.datasets.simulated.surfaces import Obstacle
+from metric3d_ros.datasets.simulated.terrain import Terrain
 
 _FIXED_POINT_BITS = 4
 
@@ -119,18 +120,32 @@ class StreetPlan:
         cv2.fillPoly(layer, [cells], value, cv2.LINE_8, _FIXED_POINT_BITS)
 
 
-def open_sky_share(grid: GroundGrid, obstacles: list[Obstacle]) -> NDArray[np.float32]:
+def open_sky_share(grid: GroundGrid, obstacles: list[Obstacle], terrain: Terrain) -> NDArray[np.float32]:
     """Ambient light (rows, columns) that nearby objects leave to the ground, 1 in the open."""
     footprint = np.zeros((grid.rows, grid.columns), dtype=np.float32)
     for obstacle in obstacles:
-        if obstacle.bottom_m > 0.5:
+        if obstacle.bottom_m - terrain.height_m(obstacle.x, obstacle.y) > 0.5:
             continue
-        cosine, sine = math.cos(obstacle.heading_rad), math.sin(obstacle.heading_rad)
-        signs = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
-        local = signs * [obstacle.half_length_m, obstacle.half_width_m]
-        turned = local @ np.array([[cosine, sine], [-sine, cosine]])
-        cells = np.rint((grid.cells(turned + np.array([obstacle.x, obstacle.y]))) * 16).astype(np.int32)
-        cv2.fillPoly(footprint, [cells], 1.0, cv2.LINE_AA, _FIXED_POINT_BITS)
+        cv2.fillPoly(footprint, [_footprint(grid, obstacle)], 1.0, cv2.LINE_AA, _FIXED_POINT_BITS)
     near = cv2.GaussianBlur(footprint, (0, 0), 1.2)
     wide = cv2.GaussianBlur(footprint, (0, 0), 5.0)
     return np.asarray((1.0 - 0.45 * near - 0.3 * wide).astype(np.float32))
+
+
+def overhead_share(grid: GroundGrid, ceilings: list[tuple[Obstacle, float]]) -> NDArray[np.float32]:
+    """Share of the sky's light (rows, columns) that crowns and bridges take from what lies under them."""
+    share = np.zeros((grid.rows, grid.columns), dtype=np.float32)
+    for ceiling, taken in ceilings:
+        layer = np.zeros_like(share)
+        cv2.fillPoly(layer, [_footprint(grid, ceiling)], taken, cv2.LINE_AA, _FIXED_POINT_BITS)
+        np.maximum(share, layer, out=share)
+    return np.asarray(cv2.GaussianBlur(share, (0, 0), 2.0), dtype=np.float32)
+
+
+def _footprint(grid: GroundGrid, obstacle: Obstacle) -> NDArray[np.int32]:
+    """Corners (4, 2) of an upright box in cells of the grid, in OpenCV's fixed point."""
+    cosine, sine = math.cos(obstacle.heading_rad), math.sin(obstacle.heading_rad)
+    signs = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
+    local = signs * [obstacle.half_length_m, obstacle.half_width_m]
+    turned = local @ np.array([[cosine, sine], [-sine, cosine]])
+    return np.rint((grid.cells(turned + np.array([obstacle.x, obstacle.y]))) * 16).astype(np.int32)

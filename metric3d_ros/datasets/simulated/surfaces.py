@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from metric3d_ros.datasets.simulated.terrain import Terrain
+
 Vector = Sequence[float] | NDArray[np.float64]
 WHITE = (1.0, 1.0, 1.0)
 
@@ -108,24 +110,35 @@ class Obstacle:
 
 @dataclass
 class SurfaceBuilder:
-    """Collects patches and obstacles; objects are described in their own frame inside ``placed``."""
+    """Collects patches and obstacles; objects are described in their own frame inside ``placed``.
+
+    ``terrain`` is what they stand on; ``tile_scale`` stretches the tiles of a texture, by its name.
+    """
 
     texture_index: dict[str, int]
+    terrain: Terrain = field(default_factory=Terrain.level)
+    tile_scale: dict[str, float] = field(default_factory=dict)
     _rows: list[tuple[object, ...]] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
+    ceilings: list[tuple[Obstacle, float]] = field(default_factory=list)
+    rooms: list[Obstacle] = field(default_factory=list)
     _x: float = 0.0
     _y: float = 0.0
     _heading: float = 0.0
+    _upright: bool = False
 
     @contextmanager
-    def placed(self, x: float, y: float, heading_rad: float) -> Iterator[None]:
-        """Coordinates inside are metres forward, left and up of this ground point and heading."""
-        before = (self._x, self._y, self._heading)
-        self._x, self._y, self._heading = x, y, heading_rad
+    def placed(self, x: float, y: float, heading_rad: float, upright: bool = False) -> Iterator[None]:
+        """Coordinates inside are metres forward, left and up of this ground point and heading.
+
+        What is placed leans and bends with the ground under it, unless it is ``upright``: buildings are.
+        """
+        before = (self._x, self._y, self._heading, self._upright)
+        self._x, self._y, self._heading, self._upright = x, y, heading_rad, upright
         try:
             yield
         finally:
-            self._x, self._y, self._heading = before
+            self._x, self._y, self._heading, self._upright = before
 
     def patch(
         self,
@@ -145,19 +158,35 @@ class SurfaceBuilder:
         bays: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         """One patch; ``tile_m`` is the size of a texture tile, without it one tile covers the patch."""
+        corner = self._turned(origin) + np.array([self._x, self._y, 0.0])
         u, v = self._turned(edge_u), self._turned(edge_v)
+        if not self.terrain.is_level:
+            corner, u, v = self._on_terrain(corner, u, v)
         shading_normal = cross(u, v) if normal is None else self._turned(normal)
         length = math.hypot(*shading_normal)
         repeats = (1.0, 1.0)
         if tile_m is not None:
-            repeats = (math.hypot(*u) / tile_m[0], math.hypot(*v) / tile_m[1])
-        corner = self._turned(origin) + np.array([self._x, self._y, 0.0])
+            scale = self.tile_scale.get(texture, 1.0)
+            repeats = (math.hypot(*u) / (scale * tile_m[0]), math.hypot(*v) / (scale * tile_m[1]))
         self._rows.append(
             (
                 corner, u, v, insets[0], insets[1], shading_normal / length, self.texture_index[texture], repeats,
                 tuple(tint), gloss, cut_out, two_sided, casts_shadow, openings, bays,
             )
         )  # fmt: skip
+
+    def ground(self, middle: NDArray[np.float64], texture: str) -> int:
+        """The strips of the terrain around a ground point (2,); returns how many there are."""
+        strips = self.terrain.strips(middle)
+        for corner, u, v in strips:
+            up = cross(u, v)
+            self._rows.append(
+                (
+                    corner, u, v, 0.0, 0.0, up / math.hypot(*up), self.texture_index[texture], (1.0, 1.0),
+                    WHITE, 0.0, False, False, False, -1, (1.0, 1.0),
+                )
+            )  # fmt: skip
+        return len(strips)
 
     def box(
         self,
@@ -216,17 +245,28 @@ class SurfaceBuilder:
 
     def obstacle(self, low: Vector, high: Vector) -> None:
         """Marks the box between two corners of the object's frame as solid."""
+        self.obstacles.append(self._upright_box(low, high))
+
+    def room(self, low: Vector, high: Vector) -> None:
+        """Marks the box between two corners of the object's frame as the inside of a room."""
+        self.rooms.append(self._upright_box(low, high))
+
+    def ceiling(self, low: tuple[float, float], high: tuple[float, float], shade: float) -> None:
+        """Marks a rectangle of the object's frame as lying under what takes a share of the sky's light."""
+        self.ceilings.append((self._upright_box((*low, 0.0), (*high, 0.0)), shade))
+
+    def _upright_box(self, low: Vector, high: Vector) -> Obstacle:
         centre = self._turned((0.5 * (low[0] + high[0]), 0.5 * (low[1] + high[1]), 0.0))
-        self.obstacles.append(
-            Obstacle(
-                x=self._x + float(centre[0]),
-                y=self._y + float(centre[1]),
-                half_length_m=0.5 * abs(high[0] - low[0]),
-                half_width_m=0.5 * abs(high[1] - low[1]),
-                heading_rad=self._heading,
-                bottom_m=float(low[2]),
-                top_m=float(high[2]),
-            )
+        x, y = self._x + float(centre[0]), self._y + float(centre[1])
+        ground_m = float(self.terrain.height_m(x, y))
+        return Obstacle(
+            x=x,
+            y=y,
+            half_length_m=0.5 * abs(high[0] - low[0]),
+            half_width_m=0.5 * abs(high[1] - low[1]),
+            heading_rad=self._heading,
+            bottom_m=ground_m + float(low[2]),
+            top_m=ground_m + float(high[2]),
         )
 
     def build(self) -> Patches:
@@ -237,6 +277,21 @@ class SurfaceBuilder:
             np.float32, np.float32, np.bool_, np.bool_, np.bool_, np.int32, np.float32,
         )  # fmt: skip
         return Patches(*(np.asarray(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
+
+    def _on_terrain(
+        self, corner: NDArray[np.float64], u: NDArray[np.float64], v: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """A patch lifted onto the ground; three of its corners keep their height above it."""
+        up = np.array([0.0, 0.0, 1.0])
+        if self._upright:
+            return corner + up * self.terrain.height_m(self._x, self._y), u, v
+        x, y = np.stack([corner, corner + u, corner + v])[:, :2].T
+        height_m = self.terrain.height_m(x, y)
+        return (
+            corner + up * height_m[0],
+            u + up * (height_m[1] - height_m[0]),
+            v + up * (height_m[2] - height_m[0]),
+        )
 
     def _turned(self, vector: Vector) -> NDArray[np.float64]:
         cosine, sine = math.cos(self._heading), math.sin(self._heading)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from metric3d_ros.datasets.simulated.surfaces import SurfaceBuilder, cross
 
+_ROW_PIECE_M = 12.0
 _TREE_LEAVES = ("leaves_a", "leaves_b")
 
 
@@ -87,19 +88,24 @@ def plant_hedge(rng: np.random.Generator, builder: SurfaceBuilder, length_m: flo
 def plant_wood_edge(rng: np.random.Generator, builder: SurfaceBuilder, length_m: float, height_m: float) -> None:
     """A far row of trees along x, seen from either side."""
     start = -0.5 * length_m
-    builder.patch(
-        (start, 0.0, -0.3),
-        (length_m, 0.0, 0.0),
-        (0.0, 0.0, height_m),
-        "tree_row",
-        tile_m=(float(rng.uniform(1.4, 2.2)) * height_m, height_m),
-        tint=np.full(3, rng.uniform(0.7, 1.2)),
-        insets=(0.1, 0.1),
-        normal=(0.0, 0.0, 1.0),
-        cut_out=True,
-        two_sided=True,
-        casts_shadow=False,
-    )
+    # On rolling ground a long row would hang over the dips.
+    pieces = 1 if builder.terrain.is_level else math.ceil(length_m / _ROW_PIECE_M)
+    tile_m = (float(rng.uniform(1.4, 2.2)) * height_m, height_m)
+    tint = np.full(3, rng.uniform(0.7, 1.2))
+    for piece in range(pieces):
+        builder.patch(
+            (start + piece * length_m / pieces, 0.0, -0.3),
+            (length_m / pieces, 0.0, 0.0),
+            (0.0, 0.0, height_m),
+            "tree_row",
+            tile_m=tile_m,
+            tint=tint,
+            insets=(0.1, 0.1) if pieces == 1 else (0.0, 0.0),
+            normal=(0.0, 0.0, 1.0),
+            cut_out=True,
+            two_sided=True,
+            casts_shadow=False,
+        )
 
 
 def _leaf_card(

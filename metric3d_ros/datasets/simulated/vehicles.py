@@ -74,11 +74,75 @@ SHAPES = (
         0.34, (1.6, -1.55),
     ),
 )  # fmt: skip
+_MORE_SHAPES = (
+    CarShape(
+        "small", 3.6, 1.63, 1.48,
+        ((1.8, 0.25), (1.8, 0.65), (1.65, 0.85), (1.05, 1.0), (0.45, 1.42), (-0.2, 1.48), (-1.35, 1.42),
+         (-1.7, 0.98), (-1.8, 0.75), (-1.8, 0.28)),
+        3, 6,
+        (((0.9, 0.98), (0.38, 1.35), (-0.3, 1.4), (-0.3, 0.98)),
+         ((-0.4, 0.98), (-0.4, 1.4), (-1.22, 1.35), (-1.45, 1.0))),
+        0.28, (1.15, -1.15),
+    ),
+    CarShape(
+        "off_roader", 4.5, 1.85, 1.68,
+        ((2.25, 0.32), (2.25, 0.8), (2.1, 0.98), (1.1, 1.1), (0.4, 1.6), (-0.3, 1.68), (-1.9, 1.62),
+         (-2.15, 1.1), (-2.25, 0.85), (-2.25, 0.35)),
+        3, 6,
+        (((0.98, 1.1), (0.35, 1.52), (-0.3, 1.58), (-0.3, 1.1)),
+         ((-0.4, 1.1), (-0.4, 1.58), (-1.15, 1.56), (-1.15, 1.1)),
+         ((-1.25, 1.1), (-1.25, 1.56), (-1.8, 1.52), (-1.98, 1.12))),
+        0.36, (1.38, -1.35),
+    ),
+    CarShape(
+        "delivery_van", 5.7, 2.02, 2.55,
+        ((2.85, 0.3), (2.85, 0.9), (2.65, 1.15), (2.1, 1.3), (1.4, 2.2), (0.9, 2.55), (-2.75, 2.55),
+         (-2.83, 1.2), (-2.85, 0.8), (-2.85, 0.35)),
+        3, 6,
+        (((1.95, 1.32), (1.38, 2.05), (0.7, 2.05), (0.7, 1.3)),),
+        0.35, (1.85, -1.75),
+    ),
+)  # fmt: skip
+SHAPES_ON_ANY_ROAD = (*SHAPES[:3], *SHAPES[:3], SHAPES[3], *_MORE_SHAPES)
 
 
 def car_textures(rng: np.random.Generator) -> dict[str, Texture]:
     """One flank drawing per shape; white where the paint goes."""
     return {f"flank_{shape.name}": _flank(rng, shape) for shape in SHAPES}
+
+
+def more_car_textures(rng: np.random.Generator) -> dict[str, Texture]:
+    """The flanks of the shapes that only varied streets have."""
+    return {f"flank_{shape.name}": _flank(rng, shape) for shape in _MORE_SHAPES}
+
+
+def put_lorry(rng: np.random.Generator, builder: SurfaceBuilder) -> None:
+    """A lorry or bus standing at the builder's place, nose along x."""
+    length_m, width_m, height_m = rng.uniform(6.5, 12.0), rng.uniform(2.3, 2.55), rng.uniform(2.9, 3.9)
+    half_m, side_m, axle_m = 0.5 * length_m, 0.5 * width_m, 0.5
+    is_bus = rng.random() < 0.4
+    cab_m = 0.0 if is_bus else 2.0
+    body, cab = _paint(rng), _paint(rng)
+    floor_m = 0.35 if is_bus else 0.9
+    builder.box((-half_m, -side_m, floor_m), (half_m - cab_m, side_m, height_m), "paint", (2.0, 2.0), body)
+    if is_bus:
+        for sign in (-1.0, 1.0):
+            start = (sign * half_m * 0.96, -sign * (side_m + 0.01), 1.3)
+            builder.patch(start, (-sign * 1.92 * half_m, 0, 0), (0, 0, 1.1), "glass", gloss=0.09, two_sided=True)
+    else:
+        builder.box(
+            (half_m - cab_m, -side_m, 0.45), (half_m, side_m, min(2.8, height_m)), "paint", (2.0, 2.0), cab
+        )
+    builder.patch((half_m + 0.01, -0.9 * side_m, 1.35), (0, 1.8 * side_m, 0), (0, 0, 0.95), "glass", gloss=0.09)
+    builder.patch((-half_m, -0.9 * side_m, 0.5), (length_m, 0, 0), (0, 1.8 * side_m, 0), "paint",
+                  tint=(0.02, 0.02, 0.02), two_sided=True)  # fmt: skip
+    for x in (half_m - 1.3, -half_m + 1.8, -half_m + 3.0):
+        for sign in (-1.0, 1.0):
+            start = (x + sign * axle_m, sign * (side_m + 0.02), 0.0)
+            builder.patch(start, (-sign * 2 * axle_m, 0, 0), (0, 0, 2 * axle_m), "wheel",
+                          normal=(0.0, sign, 0.0), cut_out=True, two_sided=True)  # fmt: skip
+    builder.patch((-half_m - 0.01, 0.3, 0.55), (0, -0.6, 0), (0, 0, 0.12), "plate")
+    builder.obstacle((-half_m, -side_m, 0.0), (half_m, side_m, height_m))
 
 
 def park_car(rng: np.random.Generator, builder: SurfaceBuilder, shape: CarShape) -> None:
