@@ -23,6 +23,7 @@ class Frame:
     camera : the intrinsics of ``image``.
     depth_m : float32 (height, width), metres along the optical axis, NaN where there is no reading; or None.
     world_from_camera : float64 (4, 4), optical camera frame to the source's world; or None.
+    depth_confidence : float32 (height, width) from 0 to 1, of ``depth_m`` where its source gives one; or None.
     """
 
     index: int
@@ -31,6 +32,7 @@ class Frame:
     camera: PinholeCamera
     depth_m: NDArray[np.float32] | None = None
     world_from_camera: NDArray[np.float64] | None = None
+    depth_confidence: NDArray[np.float32] | None = None
 
 
 class FrameSource(Protocol):

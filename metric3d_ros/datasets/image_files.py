@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metric3d_ros.errors import DatasetError, ImageError
 
+KITTI_DEPTH_UNITS_PER_METRE = 256.0
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -98,8 +99,10 @@ def read_rgb(path: Path, *, is_gray: bool = False) -> NDArray[np.uint8]:
     return np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
 
 
-def read_depth_png(path: Path) -> NDArray[np.float32]:
-    """Decode a KITTI depth image (uint16, metres * 256, 0 = none) to float32 metres with NaN for none.
+def read_depth_png(path: Path, units_per_metre: float = KITTI_DEPTH_UNITS_PER_METRE) -> NDArray[np.float32]:
+    """Decode a depth image (uint16, 0 = none) to float32 metres with NaN for none.
+
+    ``units_per_metre`` is 256 for KITTI's depth images and 5000 for TUM's.
 
     Raises
     ------
@@ -108,8 +111,8 @@ def read_depth_png(path: Path) -> NDArray[np.float32]:
     """
     encoded = cv2.imdecode(np.frombuffer(_read_bytes(path), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if encoded is None or encoded.dtype != np.uint16 or encoded.ndim != 2:
-        raise ImageError(f"{path} is not a 16-bit single-channel depth image; KITTI stores metres * 256.")
-    depth_m: NDArray[np.float32] = encoded.astype(np.float32) / np.float32(256.0)
+        raise ImageError(f"{path} is not a 16-bit single-channel depth image (metres * {units_per_metre:g}).")
+    depth_m: NDArray[np.float32] = encoded.astype(np.float32) / np.float32(units_per_metre)
     depth_m[encoded == 0] = np.nan
     return depth_m
 
@@ -119,14 +122,15 @@ def _read_bytes(path: Path) -> bytes:
         encoded = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not _is_complete(encoded):
+    if not is_complete(encoded):
         raise ImageError(
             f"{path} is cut short or not an image ({len(encoded)} bytes); replace it or leave it out."
         )
     return encoded
 
 
-def _is_complete(encoded: bytes) -> bool:
+def is_complete(encoded: bytes) -> bool:
+    """Whether a PNG, JPEG or WebP file has its end; nothing else is complete."""
     # OpenCV decodes what is there of a truncated file and invents the rest, so the end is checked first.
     if encoded.startswith(b"\x89PNG"):
         return b"IEND" in encoded[-64:]

@@ -77,16 +77,20 @@ class ImageSequence:
             If this image is missing, does not decode, or has another size than the camera.
         """
         position = range(len(self))[operator.index(index)]
-        image = read_rgb(self.image_paths[position], is_gray=self._is_gray)
-        self._require_camera_size(image, self.image_paths[position])
         return Frame(
             index=position,
             stamp_ns=int(self._stamps_ns[position]),
-            image=image,
+            image=self._read_image(position),
             camera=self._camera,
             depth_m=self._depth_m(position),
             world_from_camera=None if self._world_from_camera is None else self._world_from_camera[position],
         )
+
+    def _read_image(self, position: int) -> NDArray[np.uint8]:
+        """The image of the frame at ``position``, of the camera's size; sources that rectify override this."""
+        image = read_rgb(self.image_paths[position], is_gray=self._is_gray)
+        self._require_camera_size(image, self.image_paths[position])
+        return image
 
     def _depth_m(self, position: int) -> NDArray[np.float32] | None:
         """Depth of the frame at ``position``; sources that have some override this."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from metric3d_ros.datasets.kitti_odometry import KittiOdometry
 from metric3d_ros.datasets.kitti_raw import KittiRaw
+from metric3d_ros.datasets.kitti_raw_unsynced import UNSYNCED_SUFFIX, KittiRawUnsynced
 from metric3d_ros.errors import DatasetError
 
 _DATE = re.compile(r"\d{4}_\d\d_\d\d")
@@ -21,7 +22,7 @@ def open_kitti(
     drive: str | None = None,
     camera: int | str = "auto",
     depth: Literal["none", "lidar"] = "none",
-) -> KittiOdometry | KittiRaw:
+) -> KittiOdometry | KittiRaw | KittiRawUnsynced:
     """Open the recording that ``folder`` is, or the one named of those it holds.
 
     Parameters
@@ -77,5 +78,8 @@ def _open_odometry(root: Path, sequence: str, camera: int | str, depth: str) -> 
     return KittiOdometry(root, sequence, camera=camera)
 
 
-def _open_raw(root: Path, drive: str, camera: int | str, depth: Literal["none", "lidar"]) -> KittiRaw:
-    return KittiRaw(root, drive, camera=2 if camera == "auto" else int(camera), depth=depth)
+def _open_raw(
+    root: Path, drive: str, camera: int | str, depth: Literal["none", "lidar"]
+) -> KittiRaw | KittiRawUnsynced:
+    reader = KittiRawUnsynced if drive.endswith(UNSYNCED_SUFFIX) else KittiRaw
+    return reader(root, drive, camera=2 if camera == "auto" else int(camera), depth=depth)

@@ -11,17 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.image_files import list_numbered_images, read_depth_png, require_inside
 from metric3d_ros.datasets.image_sequence import ImageSequence
-from metric3d_ros.datasets.kitti_files import (
-    GRAY_CAMERAS,
-    calibration_matrix,
-    camera_from_rectified,
-    read_calibration,
-    read_stamps_ns,
-    rows_of_frames,
-)
+from metric3d_ros.datasets.kitti_files import GRAY_CAMERAS, read_stamps_ns, rows_of_frames
+from metric3d_ros.datasets.kitti_raw_calibration import RectifiedCamera
 from metric3d_ros.datasets.lidar_depth import depth_from_points, read_velodyne
 from metric3d_ros.datasets.oxts import read_oxts, world_from_imu
 from metric3d_ros.errors import DatasetError
@@ -50,9 +43,7 @@ class KittiRaw(ImageSequence):
         date_folder = root / drive[:10]
         folder = require_inside(root, date_folder / drive)
         _require_sync_drive(root, folder)
-        if camera not in (0, 1, 2, 3):
-            raise DatasetError(f"camera is {camera!r}; KITTI has 0 and 1 (gray), 2 and 3 (colour).")
-        rectified = _RectifiedCamera(date_folder, camera)
+        rectified = RectifiedCamera(date_folder, camera)
         paths, self._numbers = list_numbered_images(folder / f"image_{camera:02d}" / "data")
         stamps_path = folder / f"image_{camera:02d}" / "timestamps.txt"
         super().__init__(
@@ -69,33 +60,10 @@ class KittiRaw(ImageSequence):
         return None if self._lidar is None else self._lidar.depth_m(self._numbers[position])
 
 
-class _RectifiedCamera:
-    """One rectified camera of a recording day, and where the IMU and the scanner are seen from it."""
-
-    def __init__(self, date_folder: Path, number: int) -> None:
-        path = date_folder / "calib_cam_to_cam.txt"
-        calibration = read_calibration(path)
-        self.projection = calibration_matrix(calibration, f"P_rect_{number:02d}", (3, 4), path)
-        width_px, height_px = calibration_matrix(calibration, f"S_rect_{number:02d}", (1, 2), path)[0]
-        self.camera = PinholeCamera.from_matrix(self.projection, int(width_px), int(height_px))
-        self._date_folder = date_folder
-        self._rectified_from_camera_0 = np.eye(4)
-        self._rectified_from_camera_0[:3, :3] = calibration_matrix(calibration, "R_rect_00", (3, 3), path)
-
-    def camera_from_scanner(self) -> NDArray[np.float64]:
-        """Scanner to this rectified camera, 4x4."""
-        camera_0_from_scanner = _read_rigid(self._date_folder / "calib_velo_to_cam.txt")
-        return camera_from_rectified(self.projection) @ self._rectified_from_camera_0 @ camera_0_from_scanner
-
-    def camera_from_imu(self) -> NDArray[np.float64]:
-        """IMU to this rectified camera, 4x4."""
-        return self.camera_from_scanner() @ _read_rigid(self._date_folder / "calib_imu_to_velo.txt")
-
-
 class _LidarDepth:
     """Depth of a drive's scans: the projected ones of ``derived`` where they are, else the scans themselves."""
 
-    def __init__(self, folder: Path, camera: int, rectified: _RectifiedCamera) -> None:
+    def __init__(self, folder: Path, camera: int, rectified: RectifiedCamera) -> None:
         self._images = folder / "derived" / f"velodyne_depth_{camera:02d}"
         self._scans = folder / "velodyne_points" / "data"
         if not self._images.is_dir() and not self._scans.is_dir():
@@ -129,19 +97,11 @@ def _require_sync_drive(root: Path, folder: Path) -> None:
         raise DatasetError(f"no drive {folder.name} at {folder}; {root} has {', '.join(found) or 'no drive'}.")
     if folder.name.endswith("_extract"):
         raise DatasetError(
-            f"{folder} is an unsynchronised drive (distorted images); take the download that ends in _sync."
+            f"{folder} is an unsynchronised drive; open it as one (KittiRawUnsynced), or take the _sync download."
         )
 
 
-def _read_rigid(path: Path) -> NDArray[np.float64]:
-    calibration = read_calibration(path)
-    transform = np.eye(4)
-    transform[:3, :3] = calibration_matrix(calibration, "R", (3, 3), path)
-    transform[:3, 3] = calibration_matrix(calibration, "T", (3, 1), path)[:, 0]
-    return transform
-
-
-def _poses_from_oxts(folder: Path, numbers: list[int], rectified: _RectifiedCamera) -> NDArray[np.float64] | None:
+def _poses_from_oxts(folder: Path, numbers: list[int], rectified: RectifiedCamera) -> NDArray[np.float64] | None:
     if not folder.is_dir():
         return None
     earth_from_camera = world_from_imu(read_oxts(folder, numbers)) @ np.linalg.inv(rectified.camera_from_imu())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -11,8 +11,10 @@ from rosbags.typesys import Stores, get_typestore
 
 from metric3d_ros import bag_topics
 from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.compressed_image import decode_compressed_rgb
 from metric3d_ros.errors import ImageError
 from metric3d_ros.image_encoding import RawImage, decode_depth_m, decode_rgb
+from metric3d_ros.quaternion import quaternion_from_rotation, rotation_from_quaternion
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 
@@ -21,6 +23,11 @@ COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 TF_TYPE = "tf2_msgs/msg/TFMessage"
+
+_COMPRESSION = {
+    "png": (".png", [cv2.IMWRITE_PNG_COMPRESSION, 3]),
+    "jpeg": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]),
+}
 
 # REP 103: a negative first entry marks a covariance as unknown.
 _UNKNOWN_COVARIANCE = np.concatenate([[-1.0], np.zeros(35)])
@@ -49,6 +56,21 @@ def image_message(stamp_ns: int, pixels: NDArray[Any], encoding: str) -> Any:
         is_bigendian=0,
         step=contiguous.strides[0],
         data=contiguous.reshape(-1).view(np.uint8),
+    )
+
+
+def compressed_image_message(
+    stamp_ns: int, pixels: NDArray[np.uint8], encoding: str, image_format: Literal["png", "jpeg"]
+) -> Any:
+    """``sensor_msgs/CompressedImage``, as image_transport writes it, of pixels that are ``mono8`` or ``rgb8``."""
+    bgr = pixels if encoding == "mono8" else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    suffix, options = _COMPRESSION[image_format]
+    stored_as = encoding if encoding == "mono8" else "bgr8"
+    return _make(
+        COMPRESSED_IMAGE_TYPE,
+        header=header(stamp_ns, bag_topics.OPTICAL_FRAME),
+        format=f"{encoding}; {image_format} compressed {stored_as}",
+        data=np.asarray(cv2.imencode(suffix, bgr, options)[1], dtype=np.uint8).reshape(-1),
     )
 
 
@@ -95,6 +117,12 @@ def odometry_message(stamp_ns: int, odom_from_link: NDArray[np.float64]) -> Any:
     )
 
 
+def true_transform_message(stamp_ns: int, odom_from_link: NDArray[np.float64]) -> Any:
+    """``/tf``: odom -> the true ``camera_link``, under a name of its own beside the one that SLAM publishes."""
+    transform = _transform(stamp_ns, bag_topics.ODOM_FRAME, bag_topics.TRUTH_FRAME, odom_from_link)
+    return _make(TF_TYPE, transforms=[transform])
+
+
 def static_transforms_message(stamp_ns: int, camera_height_m: float) -> Any:
     """``/tf_static``: base_link -> camera_link (straight above it) -> camera_optical_frame (REP 103)."""
     base_from_camera = np.eye(4)
@@ -116,12 +144,9 @@ def rgb_of_message(message: Any, topic: str) -> NDArray[np.uint8]:
     ImageError
         If it does not decode; the topic and stamp are named.
     """
-    if hasattr(message, "format"):
-        bgr = cv2.imdecode(np.asarray(message.data, dtype=np.uint8), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise ImageError(f"compressed image on {topic} at {stamp_ns_of(message)} ns does not decode.")
-        return np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
     try:
+        if hasattr(message, "format"):
+            return decode_compressed_rgb(message.data, message.format)
         return decode_rgb(RawImage.of_message(message))
     except ImageError as error:
         raise ImageError(f"on {topic} at {stamp_ns_of(message)} ns: {error}") from error
@@ -173,37 +198,6 @@ def pose_of_message(message: Any) -> NDArray[np.float64]:
 def stamp_ns_of(message: Any) -> int:
     """The stamp of a message with a header, in nanoseconds."""
     return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
-
-
-def quaternion_from_rotation(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit quaternion (x, y, z, w), w >= 0, of a rotation matrix (3, 3).
-
-    The quaternion is the dominant eigenvector of a symmetric matrix of the rotation's entries (Bar-Itzhack,
-    2000), which is stable at every angle and projects a slightly non-orthogonal matrix on the nearest rotation.
-    """
-    r = rotation
-    symmetric = np.array(
-        [
-            [r[0, 0] - r[1, 1] - r[2, 2], 0.0, 0.0, 0.0],
-            [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], 0.0, 0.0],
-            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], 0.0],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]],
-        ]
-    )
-    quaternion = np.linalg.eigh(symmetric, UPLO="L")[1][:, -1]
-    return np.asarray(quaternion if quaternion[3] >= 0 else -quaternion, dtype=np.float64)
-
-
-def rotation_from_quaternion(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation matrix (3, 3) of a quaternion (x, y, z, w) of any length above 0."""
-    x, y, z, w = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def _xyz(vector: NDArray[np.float64]) -> dict[str, float]:

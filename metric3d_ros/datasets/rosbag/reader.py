@@ -21,6 +21,7 @@ from metric3d_ros.errors import CameraError, DatasetError, ImageError
 
 log = logging.getLogger(__name__)
 
+_COMPRESSED = "/compressed"  # how image_transport calls the compressed topic beside a raw one
 _IMAGE_TYPES = (messages.IMAGE_TYPE, messages.COMPRESSED_IMAGE_TYPE)
 
 
@@ -174,9 +175,16 @@ def find_image_topic(recording: Recording, wanted: str | None = None) -> str:
         if wanted not in images:
             raise DatasetError(f"{recording.path} has no images on {wanted}; it has {_listed(images)}.")
         return wanted
-    if bag_topics.IMAGE in images:
-        return bag_topics.IMAGE
-    candidates = [name for name in images if "depth" not in name and "disparity" not in name]
+    for name in (bag_topics.IMAGE, bag_topics.COMPRESSED_IMAGE):
+        if name in images:
+            return name
+    candidates = [
+        name
+        for name in images
+        if "depth" not in name
+        and "disparity" not in name
+        and name.removesuffix(_COMPRESSED) not in {*images} - {name}
+    ]
     if len(candidates) != 1:
         raise DatasetError(
             f"{recording.path} must have one image topic to choose from; it has {_listed(candidates)}: "
@@ -233,7 +241,7 @@ def _index_messages(recording: Recording, image_topic: str, depth_topic: str) ->
 
 
 def _read_cameras(recording: Recording, topic: str, image_topic: str) -> dict[int, PinholeCamera]:
-    rectified = image_topic.rsplit("/", 1)[-1].startswith("image_rect")
+    rectified = image_topic.removesuffix(_COMPRESSED).rsplit("/", 1)[-1].startswith("image_rect")
     cameras = {}
     for stored in recording.messages([topic]):
         try:

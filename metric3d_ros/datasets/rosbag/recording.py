@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,11 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 
 from metric3d_ros.datasets.rosbag.messages import TYPESTORE
+from metric3d_ros.datasets.rosbag.recovery import Recovered, is_cut_short, recover_mcap
 from metric3d_ros.errors import DatasetError
 
-MCAP_MAGIC = b"\x89MCAP0\r\n"
+log = logging.getLogger(__name__)
+
 _SUFFIXES = (".mcap", ".db3", ".bag")
 
 
@@ -48,22 +52,53 @@ class StoredMessage:
 class Recording:
     """A rosbag2 folder, an MCAP or db3 file, or a ROS 1 bag, opened for reading; a context manager.
 
+    An MCAP file that was cut off is read as far as it goes, from a copy in the temporary folder; ``recovered`` and
+    the log say what was lost. It is None for a whole recording.
+
     Raises
     ------
     DatasetError
-        If it is missing, is not a bag, or is cut short.
+        If it is missing, is not a bag, or holds nothing that can be read.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         _require_bag(self.path)
+        self.recovered: Recovered | None = None
+        self._copies: tempfile.TemporaryDirectory[str] | None = None
         try:
-            self._reader = AnyReader([self.path], default_typestore=TYPESTORE)
+            self._reader = AnyReader([self._readable()], default_typestore=TYPESTORE)
             self._reader.open()
+        except DatasetError:
+            self._remove_copies()
+            raise
         # The library raises whatever a broken file leads it to.
         except Exception as error:
+            self._remove_copies()
             raise _unreadable(self.path, error) from error
         self.is_ros2 = self._reader.is2
+
+    def _readable(self) -> Path:
+        """The recording itself, or a whole copy of what is left of it."""
+        files = sorted(self.path.glob("*.mcap")) if self.path.is_dir() else [self.path]
+        cut = [file for file in files if file.suffix == ".mcap" and is_cut_short(file)]
+        if not cut:
+            return self.path
+        if len(files) > 1:
+            raise DatasetError(
+                f"{cut[0]} is truncated, one of {len(files)} files of the recording; "
+                "run metric3d bag recover on it and read the files one by one."
+            )
+        self._copies = tempfile.TemporaryDirectory(prefix="recovered_bag.")
+        copy = Path(self._copies.name) / cut[0].name
+        self.recovered = recover_mcap(cut[0], copy)
+        log.warning("%s is truncated: %s (metric3d bag recover keeps what is left).", cut[0], self.recovered)
+        return copy
+
+    def _remove_copies(self) -> None:
+        if self._copies is not None:
+            self._copies.cleanup()
+            self._copies = None
 
     def __enter__(self) -> Recording:
         return self
@@ -80,6 +115,7 @@ class Recording:
     def close(self) -> None:
         """Close the files."""
         self._reader.close()
+        self._remove_copies()
 
     @property
     def topics(self) -> dict[str, Topic]:
@@ -140,6 +176,25 @@ class Recording:
                 f"is not a {message_type} ({error}); the bag is damaged there."
             ) from error
 
+    def as_cdr(self, message: StoredMessage) -> bytes:
+        """The message as ROS 2 sends it; that of a ROS 1 bag is converted.
+
+        Raises
+        ------
+        DatasetError
+            If ROS 2 has no message of that type, or it has other fields.
+        """
+        if self.is_ros2:
+            return bytes(message.data)
+        message_type = self.topics_types[message.topic]
+        try:
+            return bytes(TYPESTORE.ros1_to_cdr(message.data, message_type))
+        except Exception as error:
+            raise DatasetError(
+                f"a {message_type} on {message.topic} in {self.path} does not convert from ROS 1 "
+                f"({str(error) or type(error).__name__}); convert the bag with rosbags-convert."
+            ) from error
+
     @property
     def topics_types(self) -> dict[str, str]:
         """Message type by topic name."""
@@ -179,21 +234,4 @@ def _require_bag(path: Path) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
-    files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
-    for file in files:
-        if file.suffix == ".mcap" and _is_cut_short(file):
-            return DatasetError(
-                f"{file} is truncated: its index is missing at the end, so the recording was cut off; "
-                "recover what is there with `mcap recover`."
-            )
     return DatasetError(f"{path} cannot be read as a bag: {str(error) or type(error).__name__}")
-
-
-def _is_cut_short(path: Path) -> bool:
-    content_ends = 2 * len(MCAP_MAGIC)
-    with path.open("rb") as file:
-        starts_well = file.read(len(MCAP_MAGIC)) == MCAP_MAGIC
-        if path.stat().st_size < content_ends:
-            return starts_well
-        file.seek(-len(MCAP_MAGIC), 2)
-        return starts_well and file.read() != MCAP_MAGIC

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 CAMERA_HEIGHT_M = 1.65
 """Height of KITTI's cameras above the road, for base_link -> camera_link."""
 
+ImageFormat = Literal["raw", "png", "jpeg"]
+IMAGE_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
+
 _FOREVER = QosTime(9223372036, 854775807)
 
 
@@ -47,6 +50,8 @@ class BagWriter:
         of that name; any other name gives a rosbag2 folder (metadata.yaml and MCAP), which must not exist yet.
     camera_height_m : height of the camera above base_link.
     compressed : whether chunks are compressed with zstd.
+    image_format : ``raw`` writes ``Image``; ``png`` (every value kept) and ``jpeg`` write ``CompressedImage`` on
+        image_transport's topic beside it.
 
     Raises
     ------
@@ -55,12 +60,17 @@ class BagWriter:
     """
 
     def __init__(
-        self, path: Path | str, camera_height_m: float = CAMERA_HEIGHT_M, compressed: bool = False
+        self,
+        path: Path | str,
+        camera_height_m: float = CAMERA_HEIGHT_M,
+        compressed: bool = False,
+        image_format: ImageFormat = "raw",
     ) -> None:
         self.path = Path(path)
         self.is_single_file = self.path.suffix == ".mcap"
         self._camera_height_m = camera_height_m
         self._compressed = compressed
+        self._image_format = image_format
         self._connections: dict[str, Connection] = {}
         self._first_pose: NDArray[np.float64] | None = None
         self._is_gray: bool | None = None
@@ -98,7 +108,7 @@ class BagWriter:
         return False
 
     def write(self, frame: Frame, *, with_depth: bool = True) -> None:
-        """Add one frame: camera_info, image, the true pose and the depth, as far as it has them.
+        """Add one frame: camera_info, image, the true pose (Odometry and TF) and the depth, as it has them.
 
         The first true pose is the origin of the ground truth. Gray images are written as mono8.
 
@@ -111,13 +121,16 @@ class BagWriter:
             self._write_static_transforms(frame.stamp_ns)
         info = messages.camera_info_message(frame.stamp_ns, frame.camera)
         self._write(bag_topics.CAMERA_INFO, frame.stamp_ns, info)
-        self._write(bag_topics.IMAGE, frame.stamp_ns, self._image_message(frame))
+        image_topic = bag_topics.IMAGE if self._image_format == "raw" else bag_topics.COMPRESSED_IMAGE
+        self._write(image_topic, frame.stamp_ns, self._image_message(frame))
         if frame.depth_m is not None and with_depth:
             depth = messages.image_message(frame.stamp_ns, frame.depth_m.astype("<f4", copy=False), "32FC1")
             self._write(bag_topics.REFERENCE_DEPTH_INFO, frame.stamp_ns, info)
             self._write(bag_topics.REFERENCE_DEPTH, frame.stamp_ns, depth)
         if frame.world_from_camera is not None:
-            self._write(bag_topics.GROUND_TRUTH, frame.stamp_ns, self._odometry_message(frame))
+            pose = self._true_pose(frame.world_from_camera)
+            self._write(bag_topics.GROUND_TRUTH, frame.stamp_ns, messages.odometry_message(frame.stamp_ns, pose))
+            self._write(bag_topics.TF, frame.stamp_ns, messages.true_transform_message(frame.stamp_ns, pose))
         self.frame_count += 1
 
     def _write_static_transforms(self, stamp_ns: int) -> None:
@@ -130,16 +143,16 @@ class BagWriter:
         if self._is_gray is None:
             self._is_gray = is_gray
         # A colour camera that sees one black frame goes on in colour.
-        if self._is_gray and is_gray:
-            return messages.image_message(frame.stamp_ns, gray, "mono8")
-        return messages.image_message(frame.stamp_ns, frame.image, "rgb8")
+        pixels, encoding = (gray, "mono8") if self._is_gray and is_gray else (frame.image, "rgb8")
+        if self._image_format == "raw":
+            return messages.image_message(frame.stamp_ns, pixels, encoding)
+        return messages.compressed_image_message(frame.stamp_ns, pixels, encoding, self._image_format)
 
-    def _odometry_message(self, frame: Frame) -> Any:
-        assert frame.world_from_camera is not None
+    def _true_pose(self, world_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pose of ``camera_link`` in ``odom``, which is where the first frame was."""
         if self._first_pose is None:
-            self._first_pose = frame.world_from_camera
-        pose = bag_topics.odom_from_optical(frame.world_from_camera, self._first_pose)
-        return messages.odometry_message(frame.stamp_ns, pose)
+            self._first_pose = world_from_camera
+        return bag_topics.odom_from_optical(world_from_camera, self._first_pose)
 
     def _write(
         self,
@@ -181,6 +194,7 @@ def write_source(
     max_frames: int | None = None,
     with_depth: bool = True,
     compressed: bool = False,
+    image_format: ImageFormat = "raw",
     progress: bool = True,
 ) -> int:
     """Write a source as a bag and return the number of frames written.
@@ -195,6 +209,7 @@ def write_source(
     max_frames : stop after this many.
     with_depth : whether depth goes into the bag, where frames have it.
     compressed : whether chunks are compressed with zstd.
+    image_format : see `BagWriter`.
     progress : whether a progress bar is shown.
 
     Raises
@@ -204,7 +219,7 @@ def write_source(
     """
     count = len(source) if max_frames is None else min(max_frames, len(source))
     wanted = _decodable_frames(source, count) if frames is None else itertools.islice(frames, count)
-    with BagWriter(path, compressed=compressed) as bag:
+    with BagWriter(path, compressed=compressed, image_format=image_format) as bag:
         for frame in track(wanted, description="writing", total=count, disable=not progress):
             bag.write(frame, with_depth=with_depth)
     return bag.frame_count
