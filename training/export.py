@@ -1,136 +1,115 @@
-"""Export a trained network to ONNX and check that ONNX Runtime gives what torch gives.
+"""Export an official network to ONNX and check that ONNX Runtime gives what torch gives.
 
-python -m training.export nano --checkpoint training_output/nano/checkpoint.pt --size 160x544 --out nano.onnx
+python -m training.export vit_small --checkpoint metric_depth_vit_small_800k.pth --out vit_small.onnx
+python -m training.export vit_small --seeded 0 --size 196x364 --out seeded.onnx
+
+What a run of ours has trained is exported by ``training.run_export``.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
 import sys
-import warnings
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnxruntime
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from metric3d_ros.argument_types import height_x_width
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
 from metric3d_ros.errors import Metric3dError
-from training.checkpoint import Checkpoint, averaged_network, load_checkpoint
+from metric3d_ros.model_zoo import zoo_model
 from training.errors import TrainingError
-from training.models.nano import NanoForExport
+from training.models import OFFICIAL_NETWORKS, build_network
+from training.models.raw_image import RawImageNetwork, output_names, stride_px
+from training.official_checkpoint import load_official_checkpoint
+from training.onnx_file import weights_sha256, write_onnx
+from training.seeded_weights import seeded_weights
 
-OPSET = 16
-MAX_RELATIVE_DIFFERENCE = 1e-3
-# Half of the pixels this sure are wrong by half: what lies under it is sky or a guess.
-MIN_CONFIDENCE = 0.5
-
-
-def weights_sha256(weights: dict[str, Tensor]) -> str:
-    """Fingerprint of the weights, by name, so that a file can be traced to the run that made it."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+# Theirs is a raw number without bounds, published without a threshold: the file keeps every pixel.
+OFFICIAL_MIN_CONFIDENCE = float("-inf")
 
 
-def export(checkpoint: Checkpoint, height_px: int, width_px: int, out: Path) -> float:
-    """Write the averaged network as ONNX and return the largest relative difference to torch.
+def export_official(
+    name: str, network: nn.Module, weights_source: str, height_px: int, width_px: int, out: Path
+) -> float:
+    """Write an official network as ONNX and return the largest difference to torch (``write_onnx``).
+
+    Parameters
+    ----------
+    weights_source : where the weights are from, in a few words, for the file's metadata.
 
     Raises
     ------
     TrainingError
-        If ONNX Runtime and torch differ by more than ``MAX_RELATIVE_DIFFERENCE``; then nothing is written.
+        If the size is none it can run, or ONNX Runtime and torch differ; then nothing is written.
     """
-    if height_px % 32 or width_px % 32:
-        raise TrainingError(f"size is {height_px}x{width_px}; height and width must be multiples of 32.")
-    network = NanoForExport(averaged_network(checkpoint)).eval()
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        _write_onnx(network, height_px, width_px, partial)
-        _describe(partial, checkpoint, height_px, width_px)
-        difference = relative_difference(network, partial, height_px, width_px)
-        if not difference <= MAX_RELATIVE_DIFFERENCE:
-            raise TrainingError(
-                f"ONNX Runtime differs from torch by {difference:.2e} relative, more than "
-                f"{MAX_RELATIVE_DIFFERENCE:g}; {out} was not written: try another opset or torch version."
-            )
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return difference
+    _check_size(height_px, width_px, stride_px(network))
+    metadata = {
+        **_description(name, height_px, width_px, OFFICIAL_MIN_CONFIDENCE),
+        "weights_source": weights_source,
+        "weights_sha256": weights_sha256(network.state_dict()),
+    }
+    raw_image_network = RawImageNetwork(network, (height_px, width_px)).eval()
+    return write_onnx(raw_image_network, output_names(network), (height_px, width_px), metadata, out)
 
 
-def _write_onnx(network: nn.Module, height_px: int, width_px: int, path: Path) -> None:
-    with warnings.catch_warnings():
-        # The tracer is called legacy; the new exporter cannot write opset 16, which TensorRT 8 needs.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (torch.zeros(1, 3, height_px, width_px),),
-            str(path),
-            input_names=["image"],
-            output_names=["depth", "confidence"],
-            opset_version=OPSET,
-            dynamo=False,
+def _check_size(height_px: int, width_px: int, multiple_px: int) -> None:
+    if height_px % multiple_px or width_px % multiple_px or not (height_px and width_px):
+        raise TrainingError(
+            f"size is {height_px}x{width_px}; height and width must be multiples of {multiple_px}."
         )
 
 
-def _describe(path: Path, checkpoint: Checkpoint, height_px: int, width_px: int) -> None:
-    model = onnx.load(path)
-    metadata = {
-        "model": checkpoint.recipe.model,
+def _description(model: str, height_px: int, width_px: int, min_confidence: float) -> dict[str, str]:
+    return {
+        "model": model,
         "input_height_px": str(height_px),
         "input_width_px": str(width_px),
         "canonical_focal_px": f"{CANONICAL_FOCAL_PX:g}",
-        "min_confidence": f"{MIN_CONFIDENCE:g}",
-        "weights_sha256": weights_sha256(checkpoint.averaged),
-        "recipe_sha256": checkpoint.recipe.sha256(),
-        "training_steps": str(checkpoint.step),
-        "training_minutes": f"{checkpoint.minutes:.1f}",
+        "min_confidence": f"{min_confidence:g}",
     }
-    onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, path)
 
 
-def relative_difference(network: nn.Module, path: Path, height_px: int, width_px: int) -> float:
-    """Largest relative difference in depth, and absolute in confidence, between ONNX Runtime and torch."""
-    image = np.random.default_rng(0).uniform(0, 255, size=(1, 3, height_px, width_px)).astype(np.float32)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    depth, confidence = session.run(["depth", "confidence"], {"image": image})
-    with torch.inference_mode():
-        torch_depth, torch_confidence = (output.numpy() for output in network(torch.from_numpy(image)))
-    return max(
-        float(np.max(np.abs(depth - torch_depth) / torch_depth)),
-        float(np.max(np.abs(confidence - torch_confidence))),
+def _export_as_asked(options: argparse.Namespace) -> float:
+    height_px, width_px = options.size or _published_size_px(options.model)
+    network = build_network(options.model)
+    _check_size(height_px, width_px, stride_px(network))
+    if options.checkpoint is None:
+        network.load_state_dict(seeded_weights(network.state_dict(), options.seeded))
+        source = f"seed {options.seeded}, untrained"
+    else:
+        load_official_checkpoint(options.model, options.checkpoint, network)
+        source = options.checkpoint.name
+    return export_official(options.model, network, source, height_px, width_px, options.out)
+
+
+def _published_size_px(name: str) -> tuple[int, int]:
+    model = zoo_model(name)
+    return model.input_height_px, model.input_width_px
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, separator, width = text.partition("x")
-    if not (separator and height.isdigit() and width.isdigit()):
-        raise argparse.ArgumentTypeError(f"size {text!r} is not HEIGHTxWIDTH, such as 160x544")
-    return int(height), int(width)
+    parser.add_argument("model", choices=list(OFFICIAL_NETWORKS))
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--checkpoint", type=Path, help="the official .pth")
+    weights.add_argument("--seeded", type=int, metavar="SEED", help="untrained weights, for timing and parity")
+    parser.add_argument(
+        "--size", type=height_x_width, metavar="HxW", help="default: the size the model is published with"
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Export; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("model", choices=["nano"])
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--size", type=_size, default=(160, 544), metavar="HxW")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        height_px, width_px = options.size
-        difference = export(load_checkpoint(options.checkpoint), height_px, width_px, options.out)
+        difference = _export_as_asked(options)
     except Metric3dError as error:
         print(f"export: {error}", file=sys.stderr)
         return 2
