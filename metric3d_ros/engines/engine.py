@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,22 +21,31 @@ class ModelInfo:
     name : the model's name, such as ``nano``.
     input_width_px, input_height_px : the only input size the network takes.
     canonical_focal_px : focal length of the canonical camera its depth is in.
-    min_confidence : confidence under which its depth is no reading (0 keeps all).
+    min_confidence : confidence under which its depth is no reading; -inf, or none given, keeps all.
     """
 
     name: str
     input_width_px: int
     input_height_px: int
     canonical_focal_px: float = CANONICAL_FOCAL_PX
-    min_confidence: float = 0.0
+    min_confidence: float = -math.inf
 
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """Maps of the network's input size, float32 (input height, input width)."""
+    """Maps of the network's input size.
+
+    Attributes
+    ----------
+    depth_canonical : float32 (input height, input width), depth in the canonical camera.
+    confidence : float32 (input height, input width), the depth's, where the network gives one.
+    normals : float32 (input height, input width, 3), surface normals in the camera frame (x right, y down,
+        z forward) that point towards the camera, where the network gives them.
+    """
 
     depth_canonical: NDArray[np.float32]
     confidence: NDArray[np.float32] | None = None
+    normals: NDArray[np.float32] | None = None
 
 
 class DepthEngine(Protocol):

@@ -1,8 +1,4 @@
-"""Runs a depth network's ONNX file through ONNX Runtime on the CPU.
-
-The file takes ``image`` (1, 3, H, W) float32, raw RGB from 0 to 255, and gives ``depth`` and, optionally,
-``confidence``, both (1, 1, H, W); its metadata says the model's name and canonical focal length.
-"""
+"""Runs a depth network's ONNX file through ONNX Runtime, on the CPU or through its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
@@ -13,11 +9,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from metric3d_ros.canonical import CANONICAL_FOCAL_PX
 from metric3d_ros.engines.engine import ModelInfo, NetworkOutput
+from metric3d_ros.engines.network_interface import NetworkInterface, read_interface
 from metric3d_ros.errors import EngineError
 
-RANK_OF_IMAGE_BATCH = 4
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+ONLY_FATAL = 4
+ONLY_ERRORS = 3
 
 
 class OnnxRuntimeEngine:
@@ -25,30 +23,36 @@ class OnnxRuntimeEngine:
 
     Parameters
     ----------
-    path : the ONNX file.
-    threads : threads for one inference; 0 lets ONNX Runtime take every core.
+    path : the ONNX file, of either dialect of ``network_interface``.
+    threads : CPU threads for one inference; 0 lets ONNX Runtime take every core.
+    provider : the execution provider that runs the network, such as ``CUDAExecutionProvider``.
+    provider_options : that provider's options.
+    size_px : (height, width) for files that take any; None takes the file's, or 616x1064 where it takes any.
 
     Raises
     ------
     EngineError
-        If the file is missing, is not ONNX, or lacks the input or outputs a depth network has.
+        If the file is missing, is no depth network's ONNX, does not take that size, or the provider does not work.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int = 0,
+        *,
+        provider: str = CPU,
+        provider_options: dict[str, str] | None = None,
+        size_px: tuple[int, int] | None = None,
+    ) -> None:
         self._path = path
-        self._session = _open_session(path, threads)
-        self._model = _model_info(self._session, path)
-        self._output_names = [output.name for output in self._session.get_outputs()]
-        if "depth" not in self._output_names:
-            raise EngineError(
-                f"{path} gives {', '.join(self._output_names)} but no output named depth; "
-                "export it with training.export."
-            )
+        self._session = _open_session(path, threads, provider, provider_options or {})
+        self.interface = _interface(self._session, path, size_px)
+        self._image_type = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
 
     @property
     def model(self) -> ModelInfo:
         """The network's description, from the file's metadata."""
-        return self._model
+        return self.interface.model
 
     @property
     def identity(self) -> str:
@@ -57,62 +61,84 @@ class OnnxRuntimeEngine:
         return f"onnxruntime {onnxruntime.__version__} {provider} {self._path.name}"
 
     def run(self, network_image: NDArray[np.uint8]) -> NetworkOutput:
-        """Depth of one letterboxed RGB image (input height, input width, 3), uint8."""
-        expected = (self._model.input_height_px, self._model.input_width_px, 3)
-        if network_image.shape != expected:
-            raise EngineError(
-                f"network image has shape {network_image.shape}, {self._model.name} takes {expected}; "
-                "letterbox it first."
-            )
-        batch = np.ascontiguousarray(network_image.transpose(2, 0, 1)[None], dtype=np.float32)
+        """Maps of one letterboxed RGB image (input height, input width, 3), uint8."""
+        names = list(self.interface.outputs)
+        batch = self.interface.image_batch(network_image).astype(self._image_type, copy=False)
         try:
-            values: list[NDArray[np.float32]] = self._session.run(None, {"image": batch})
+            values = self._session.run(names, {self.interface.names.image: batch})
         except Exception as error:
             raise EngineError(f"{self._path.name} failed on an image: {error}") from error
-        maps = dict(zip(self._output_names, values, strict=True))
-        confidence = maps.get("confidence")
-        return NetworkOutput(
-            depth_canonical=maps["depth"][0, 0],
-            confidence=None if confidence is None else confidence[0, 0],
+        return self.interface.network_output(dict(zip(names, values, strict=True)))
+
+
+def read_onnx_interface(path: Path, size_px: tuple[int, int] | None = None) -> NetworkInterface:
+    """What an ONNX file takes and gives, without keeping it loaded.
+
+    Raises
+    ------
+    EngineError
+        As ``OnnxRuntimeEngine``.
+    """
+    return _interface(_open_session(path, threads=1, provider=CPU, provider_options={}), path, size_px)
+
+
+def require_provider(provider: str) -> None:
+    """Check that this ONNX Runtime was built with an execution provider, which is not yet that it starts.
+
+    Raises
+    ------
+    EngineError
+        If it was not.
+    """
+    if provider not in onnxruntime.get_available_providers():
+        raise EngineError(
+            f"onnxruntime {onnxruntime.__version__} was built without {provider}; "
+            "replace it by onnxruntime-gpu (pip uninstall onnxruntime, pip install onnxruntime-gpu)."
         )
 
 
-def _open_session(path: Path, threads: int) -> Any:
+def _open_session(path: Path, threads: int, provider: str, provider_options: dict[str, str]) -> Any:
     if not path.is_file():
         raise EngineError(f"model file {path} is not there; give a model name or the path of an ONNX file.")
+    require_provider(provider)
+    if provider != CPU and hasattr(onnxruntime, "preload_dlls"):
+        # Finds the CUDA libraries of NVIDIA's wheels, which are on no library path.
+        onnxruntime.preload_dlls()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    # A provider that does not start is said once, below, in our words.
+    options.log_severity_level = ONLY_ERRORS if provider == CPU else ONLY_FATAL
     # Threads that spin between images take the cores from the SLAM beside them, and from their own next image.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise EngineError(f"{path} cannot be loaded as an ONNX network: {error}") from error
-
-
-def _model_info(session: Any, path: Path) -> ModelInfo:
-    inputs = {entry.name: entry.shape for entry in session.get_inputs()}
-    shape = inputs.get("image")
-    if shape is None or len(shape) != RANK_OF_IMAGE_BATCH or not all(isinstance(n, int) for n in shape[1:]):
-        raise EngineError(
-            f"{path} takes {inputs}, not a fixed-size image (1, 3, H, W); export it with training.export."
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=_with_fallbacks(provider, provider_options)
         )
-    metadata = session.get_modelmeta().custom_metadata_map
-    return ModelInfo(
-        name=metadata.get("model", path.stem),
-        input_height_px=shape[2],
-        input_width_px=shape[3],
-        canonical_focal_px=_number(metadata, "canonical_focal_px", CANONICAL_FOCAL_PX, path),
-        min_confidence=_number(metadata, "min_confidence", 0.0, path),
+    except Exception as error:
+        raise EngineError(f"{path} cannot be loaded as an ONNX network: {_first_line(error)}") from error
+    if session.get_providers()[0] != provider:
+        raise EngineError(
+            f"onnxruntime {onnxruntime.__version__} could not start its {provider}; "
+            "install the CUDA, cuDNN and TensorRT versions its release notes name."
+        )
+    return session
+
+
+def _with_fallbacks(provider: str, provider_options: dict[str, str]) -> list[Any]:
+    """The provider, then those that take the nodes it cannot."""
+    order = [TENSORRT, CUDA, CPU]
+    return [(provider, provider_options), *order[order.index(provider) + 1 :]]
+
+
+def _interface(session: Any, path: Path, size_px: tuple[int, int] | None) -> NetworkInterface:
+    return read_interface(
+        inputs={entry.name: entry.shape for entry in session.get_inputs()},
+        outputs=[entry.name for entry in session.get_outputs()],
+        metadata=session.get_modelmeta().custom_metadata_map,
+        source=str(path),
+        size_px=size_px,
     )
 
 
-def _number(metadata: dict[str, str], key: str, default: float, path: Path) -> float:
-    text = metadata.get(key)
-    if text is None:
-        return default
-    try:
-        return float(text)
-    except ValueError as error:
-        raise EngineError(f"{path} says {key} is {text!r}; it must be a number: export it again.") from error
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
