@@ -41,6 +41,11 @@ def canonical_per_metre(
     return canonical_focal_px / (mean_focal_px(camera) * resize_scale)
 
 
+def canonical_image_scale(camera: PinholeCamera, canonical_focal_px: float = CANONICAL_FOCAL_PX) -> float:
+    """CSTM_image's one resize: an image of ``camera`` scaled by this has the canonical focal length."""
+    return canonical_focal_px / mean_focal_px(camera)
+
+
 def label_to_canonical(
     depth_m: Depth,
     camera: PinholeCamera,
@@ -69,7 +74,7 @@ def image_to_canonical(
     The size is rounded to whole pixels, so the focal length returned may miss the canonical one by half a pixel
     in the image's width or height.
     """
-    scale = canonical_focal_px / mean_focal_px(camera)
+    scale = canonical_image_scale(camera, canonical_focal_px)
     width_px = max(1, round(camera.width_px * scale))
     height_px = max(1, round(camera.height_px * scale))
     resized = cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_LINEAR)

@@ -7,7 +7,14 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from metric3d_ros import bag_commands, depth_commands
+from metric3d_ros import (
+    bag_commands,
+    depth_commands,
+    engine_commands,
+    measure_command,
+    models_command,
+    predict_command,
+)
 from metric3d_ros.errors import Metric3dError
 
 EXIT_BAD_INPUT = 2
@@ -17,6 +24,10 @@ EXIT_INTERRUPTED = 130
 COMMANDS: tuple[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None], ...] = (
     bag_commands.add_bag_command,
     depth_commands.add_depth_command,
+    predict_command.add_predict_command,
+    measure_command.add_measure_command,
+    models_command.add_models_command,
+    engine_commands.add_engine_command,
 )
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.atomic_file import atomic_file
 from metric3d_ros.datasets.rosbag import BagReader
 from metric3d_ros.depth_picture import colour_depth, depth_strip, write_png
-from metric3d_ros.errors import CameraError, DatasetError, ImageError, Metric3dError
+from metric3d_ros.errors import CameraError, DatasetError, ImageError
 from metric3d_ros.estimator import MetricDepthEstimator
+from metric3d_ros.photo_camera import CameraKnowledge
+from metric3d_ros.prediction_files import encode_npy
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
@@ -23,13 +24,15 @@ def add_depth_command(subcommands: argparse._SubParsersAction[argparse.ArgumentP
     """Register ``depth``."""
     parser = subcommands.add_parser(
         "depth",
-        help="metric depth of an image or of a bag's frames, as pictures",
+        help="metric depth of an image or of a bag's frames, as one picture",
         description="Metric depth of one image (--focal) or of frames spread over a bag, as a picture; "
         "for an image the depth in metres can be written as .npy too.",
     )
     parser.add_argument("source", type=Path, help="an image file, or a bag with image and camera_info")
     parser.add_argument("--out", type=Path, required=True, help="picture to write (.png)")
-    parser.add_argument("--focal", type=float, help="focal length of the image in pixels (images only)")
+    parser.add_argument(
+        "--focal", type=float, help="focal length of the image in pixels, where its EXIF data does not tell"
+    )
     parser.add_argument("--npy", type=Path, help="depth in metres, float32 (images only)")
     parser.add_argument("--model", default="nano", help="packaged model or ONNX file (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=4, help="frames of a bag to show (default: %(default)s)")
@@ -51,13 +54,11 @@ def run_depth(arguments: argparse.Namespace) -> int:
 
 def _write_image_depth(arguments: argparse.Namespace) -> None:
     rgb = _read_rgb(arguments.source)
-    if arguments.focal is None:
-        raise CameraError(f"{arguments.source} says nothing of its camera; give its focal length with --focal.")
     height_px, width_px = rgb.shape[:2]
-    camera = PinholeCamera(
-        width_px, height_px, arguments.focal, arguments.focal, (width_px - 1) / 2, (height_px - 1) / 2
-    )
-    depth_m = MetricDepthEstimator.from_model(arguments.model).predict(rgb, camera).depth_m
+    camera = CameraKnowledge(focal_px=arguments.focal).camera_of(arguments.source, width_px, height_px)
+    if not camera.is_metric:
+        raise CameraError(f"{arguments.source} says nothing of its camera; give its focal length with --focal.")
+    depth_m = MetricDepthEstimator.from_model(arguments.model).predict(rgb, camera.intrinsics).depth_m
     if arguments.npy is not None:
         _write_npy(depth_m, arguments.npy)
     write_png(colour_depth(depth_m), arguments.out)
@@ -86,11 +87,5 @@ def _read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def _write_npy(depth_m: NDArray[np.float32], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, depth_m, allow_pickle=False)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise Metric3dError(f"cannot write {path}: {error.strerror}; choose another folder.") from error
+    with atomic_file(path) as file:
+        file.write(encode_npy(depth_m))

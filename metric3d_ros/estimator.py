@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.canonical import depth_from_canonical
+from metric3d_ros.engines.choice import AUTO, EngineRequest, open_engine
 from metric3d_ros.engines.engine import DepthEngine, NetworkOutput
-from metric3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from metric3d_ros.engines.tensorrt_api import FP32
 from metric3d_ros.errors import CameraError, ImageError
 from metric3d_ros.letterbox import Letterbox
 from metric3d_ros.model_zoo import model_path
+from metric3d_ros.rectification import RectifiedImage
 
 MAX_DEPTH_M = 300.0
 RGB_SHAPE_RANK = 3
+SHORTEST_NORMAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,15 @@ class DepthPrediction:
     ----------
     depth_m : float32 (height, width), metres along the optical axis, NaN where there is no reading.
     confidence : float32 (height, width), the network's own, where it gives one; or None.
-    camera : the camera of the image and of both maps.
+    camera : the camera of the image and of all maps.
+    normals : float32 (height, width, 3), unit surface normals in the camera frame (x right, y down, z forward)
+        that point towards the camera, NaN where there is no reading; or None where the network gives none.
     """
 
     depth_m: NDArray[np.float32]
     confidence: NDArray[np.float32] | None
     camera: PinholeCamera
+    normals: NDArray[np.float32] | None = None
 
 
 class MetricDepthEstimator:
@@ -54,9 +59,24 @@ class MetricDepthEstimator:
         self._min_confidence = engine.model.min_confidence if min_confidence is None else min_confidence
 
     @classmethod
-    def from_model(cls, name_or_file: str = "nano", threads: int = 0) -> MetricDepthEstimator:
-        """The estimator of a packaged model, or of an ONNX file."""
-        return cls(OnnxRuntimeEngine(Path(model_path(name_or_file)), threads=threads))
+    def from_model(
+        cls,
+        name_or_file: str = "nano",
+        threads: int = 0,
+        *,
+        engine: str = AUTO,
+        precision: str = FP32,
+        size_px: tuple[int, int] | None = None,
+    ) -> MetricDepthEstimator:
+        """The estimator of a model's name, or of an ONNX file, on an engine of ``engines.choice``.
+
+        Raises
+        ------
+        Metric3dError
+            If there is no such model, or the engine does not run it here; see ``open_engine``.
+        """
+        request = EngineRequest(model_path(name_or_file), precision, size_px, threads)
+        return cls(open_engine(request, engine))
 
     def predict(self, rgb: NDArray[np.uint8], camera: PinholeCamera) -> DepthPrediction:
         """Metric depth of an RGB image (height, width, 3) uint8 taken by ``camera``, which must be rectified.
@@ -73,29 +93,53 @@ class MetricDepthEstimator:
         _check_image(rgb, camera)
         letterbox = self._letterbox(camera)
         output = self.engine.run(letterbox.apply(rgb))
-        depth_m, confidence = self._to_image(output, letterbox, camera)
-        self._blank_unreadable(depth_m, confidence)
-        return DepthPrediction(depth_m=depth_m, confidence=confidence, camera=camera)
+        prediction = self._to_image(output, letterbox, camera)
+        self._blank_unreadable(prediction)
+        return prediction
+
+    def predict_rectified(self, image: RectifiedImage) -> DepthPrediction:
+        """Metric depth of a rectified image, NaN where the lens did not look; raises as ``predict``."""
+        prediction = self.predict(image.rgb, image.camera)
+        if image.is_seen is not None:
+            prediction.depth_m[~image.is_seen] = np.nan
+            if prediction.normals is not None:
+                prediction.normals[~image.is_seen] = np.nan
+        return prediction
 
     def _letterbox(self, camera: PinholeCamera) -> Letterbox:
         model = self.engine.model
         return Letterbox.fit(camera.width_px, camera.height_px, model.input_width_px, model.input_height_px)
 
-    def _to_image(
-        self, output: NetworkOutput, letterbox: Letterbox, camera: PinholeCamera
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        depth_canonical = letterbox.remove(output.depth_canonical)
+    def _to_image(self, output: NetworkOutput, letterbox: Letterbox, camera: PinholeCamera) -> DepthPrediction:
         depth_m = depth_from_canonical(
-            depth_canonical, camera, letterbox.scale, self.engine.model.canonical_focal_px
+            letterbox.remove(output.depth_canonical),
+            camera,
+            letterbox.scale,
+            self.engine.model.canonical_focal_px,
         )
-        confidence = None if output.confidence is None else letterbox.remove(output.confidence)
-        return depth_m, confidence
+        return DepthPrediction(
+            depth_m=depth_m,
+            confidence=None if output.confidence is None else letterbox.remove(output.confidence),
+            camera=camera,
+            normals=None if output.normals is None else _unit(letterbox.remove(output.normals)),
+        )
 
-    def _blank_unreadable(self, depth_m: NDArray[np.float32], confidence: NDArray[np.float32] | None) -> None:
+    def _blank_unreadable(self, prediction: DepthPrediction) -> None:
+        depth_m = prediction.depth_m
         readable = (depth_m > 0) & (depth_m < self._max_depth_m)
-        if confidence is not None:
-            readable &= confidence >= self._min_confidence
+        if prediction.confidence is not None:
+            readable &= prediction.confidence >= self._min_confidence
         depth_m[~readable] = np.nan
+        if prediction.normals is not None:
+            prediction.normals[~readable] = np.nan
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors (..., 3) of length 1 again, as interpolation left them shorter; NaN where they cancelled out."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit = np.full_like(vectors, np.nan)
+    np.divide(vectors, length, out=unit, where=length > SHORTEST_NORMAL)
+    return unit
 
 
 def _check_image(rgb: NDArray[np.uint8], camera: PinholeCamera) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from networks import write_network
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -82,5 +83,66 @@ def test_files_that_are_no_network_are_refused(tmp_path):
 
 def test_model_names(tmp_path):
     assert model_path("nano").name == "nano.onnx"
-    with pytest.raises(EngineError, match=r"'nanoo' is neither a known name \(nano\)"):
+    with pytest.raises(EngineError, match=r"'nanoo' is neither a known name \(nano, "):
         model_path("nanoo")
+
+
+@pytest.fixture
+def normals_network(tmp_path):
+    return write_network(tmp_path / "red.onnx", metadata={"min_confidence": "0.5"})
+
+
+def test_normals_come_back_in_the_image_as_unit_vectors(normals_network):
+    """The network gives (red, green, -255) / 255: not of length 1, and interpolated on the way back."""
+    rgb = image_of(200, green=150)
+    rgb[:, 50:] = (0, 255, 0)
+    normals = MetricDepthEstimator(OnnxRuntimeEngine(normals_network)).predict(rgb, CAMERA).normals
+    assert normals.shape == (100, 100, 3)
+    np.testing.assert_allclose(np.linalg.norm(normals[:, :45], axis=-1), 1, rtol=1e-5)
+    expected = np.array([200, 150, -255]) / np.linalg.norm([200, 150, -255])
+    np.testing.assert_allclose(normals[50, 20], expected, rtol=1e-5)
+    assert np.isnan(normals[50, 80]).all(), "there the depth is 0, which is no reading"
+
+
+def test_a_network_without_normals_gives_none(channel_network):
+    prediction = MetricDepthEstimator(OnnxRuntimeEngine(channel_network)).predict(image_of(1), CAMERA)
+    assert prediction.normals is None
+
+
+def test_from_model_takes_an_engine_and_a_size(tmp_path):
+    path = write_network(tmp_path / "free.onnx", height_px="h", width_px="w")
+    estimator = MetricDepthEstimator.from_model(str(path), 1, engine="onnxruntime_cpu", size_px=(28, 56))
+    assert estimator.engine.model.input_width_px == 56
+    with pytest.raises(EngineError, match="engine 'best' is not known"):
+        MetricDepthEstimator.from_model(str(path), engine="best")
+
+
+def test_an_image_of_one_pixel(channel_network):
+    """1 px becomes 32 x 32 px of the network's input: d = 200 * 1000 * 32 / 1000."""
+    camera = PinholeCamera(1, 1, 1000, 1000, 0, 0)
+    rgb = np.array([[[200, 255, 0]]], np.uint8)
+    depth_m = (
+        MetricDepthEstimator(OnnxRuntimeEngine(channel_network), max_depth_m=1e5).predict(rgb, camera).depth_m
+    )
+    np.testing.assert_allclose(depth_m, [[200 * 32]], rtol=1e-5)
+
+
+BAD_IMAGES = [
+    (np.zeros((100, 100, 3), np.uint16), r"image is uint16 \(100, 100, 3\); give uint8 RGB"),
+    (np.zeros((100, 100), np.uint8), r"image is uint8 \(100, 100\); give uint8 RGB"),
+    (np.zeros((100, 100, 1), np.uint8), r"image is uint8 \(100, 100, 1\); give uint8 RGB"),
+    (np.zeros((100, 100, 4), np.uint8), r"image is uint8 \(100, 100, 4\); give uint8 RGB"),
+    (np.zeros((0, 0, 3), np.uint8), r"image is 0x0 px but its camera is 100x100 px"),
+]
+
+
+@pytest.mark.parametrize(("image", "sentence"), BAD_IMAGES)
+def test_images_that_are_not_8_bit_rgb(channel_network, image, sentence):
+    with pytest.raises((ImageError, CameraError), match=sentence):
+        MetricDepthEstimator(OnnxRuntimeEngine(channel_network)).predict(image, CAMERA)
+
+
+@pytest.mark.parametrize("focal_px", [0.0, -500.0, float("nan"), float("inf")])
+def test_no_camera_has_such_a_focal_length(focal_px):
+    with pytest.raises(CameraError, match=r"focal length fx is .* px; it must be above 0"):
+        PinholeCamera(100, 100, focal_px, 500.0, 49.5, 49.5)
