@@ -1,94 +1,17 @@
-"""Augmentation: what a view goes through before the network sees it.
+"""What cameras and weather do to the colours of views of drawn worlds.
 
-Geometry first (flip, resize consistent with canonical space, crop or pad), then what cameras and weather do to
-colours. The colours are bent hard on purpose: the worlds are drawn, the images that come later are not.
+The colours are bent hard on purpose: the worlds are drawn, the images that come later are not.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from metric3d_ros.letterbox import MEAN_COLOUR_RGB
-
 Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A training sample: image uint8 (3, H, W), depth float32 (H, W) canonical or NaN, content bool (H, W)."""
-
-    image: NDArray[np.uint8]
-    depth: NDArray[np.float32]
-    content: NDArray[np.bool_]
-
-
-def augment(
-    rng: np.random.Generator,
-    image: Image,
-    depth: NDArray[np.float32],
-    *,
-    height_px: int,
-    width_px: int,
-    resize_range: tuple[float, float],
-    gray_probability: float,
-) -> Sample:
-    """A random variation of one view, at the network's input size.
-
-    Parameters
-    ----------
-    image, depth : uint8 (h, w, 3) RGB and float32 (h, w) canonical depth, NaN for no reading; no padding.
-    height_px, width_px : the network's input.
-    resize_range : the image is scaled by r in this range and its canonical depth by 1 / r, because a resized
-        image has a focal length r times as long.
-    """
-    if rng.random() < 0.5:
-        image, depth = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(depth[:, ::-1])
-    image, depth = resize_in_canonical_space(image, depth, float(rng.uniform(*resize_range)))
-    image, depth = random_crop(rng, image, depth, height_px, width_px)
-    image = photometric(rng, image, gray_probability)
-    return pad_to_network(image, depth, height_px, width_px)
-
-
-def resize_in_canonical_space(
-    image: Image, depth: NDArray[np.float32], scale: float
-) -> tuple[Image, NDArray[np.float32]]:
-    """Resize by ``scale``: image bilinear (area when shrinking), depth nearest and divided by the scale."""
-    height_px, width_px = depth.shape
-    size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(image, size, interpolation=interpolation)
-    resized_depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(resized, dtype=np.uint8), np.asarray(resized_depth / np.float32(scale), dtype=np.float32)
-
-
-def random_crop(
-    rng: np.random.Generator, image: Image, depth: NDArray[np.float32], height_px: int, width_px: int
-) -> tuple[Image, NDArray[np.float32]]:
-    """A window no larger than the network's input; smaller content stays whole."""
-    spare_y, spare_x = max(0, depth.shape[0] - height_px), max(0, depth.shape[1] - width_px)
-    top, left = int(rng.integers(spare_y + 1)), int(rng.integers(spare_x + 1))
-    window = np.s_[top : top + height_px, left : left + width_px]
-    return image[window], depth[window]
-
-
-def pad_to_network(image: Image, depth: NDArray[np.float32], height_px: int, width_px: int) -> Sample:
-    """Letterbox padding: centred, mean colour, no depth."""
-    content_height_px, content_width_px = depth.shape
-    top, left = (height_px - content_height_px) // 2, (width_px - content_width_px) // 2
-    window = np.s_[top : top + content_height_px, left : left + content_width_px]
-    padded = np.empty((height_px, width_px, 3), dtype=np.uint8)
-    padded[:] = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
-    padded[window] = image
-    padded_depth = np.full((height_px, width_px), np.nan, dtype=np.float32)
-    padded_depth[window] = depth
-    content = np.zeros((height_px, width_px), dtype=np.bool_)
-    content[window] = True
-    return Sample(np.ascontiguousarray(padded.transpose(2, 0, 1)), padded_depth, content)
 
 
 def photometric(rng: np.random.Generator, image: Image, gray_probability: float) -> Image:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.datasets.simulated.styles import PLAIN, ROOMS
 
 FOCAL_RANGE_PX = (300.0, 2000.0)
 HELD_OUT_FOCAL_BANDS_PX = ((680.0, 760.0), (1200.0, 1400.0))
@@ -25,6 +26,8 @@ CENTRE_SHIFT_X = 0.05
 CENTRE_SHIFT_Y = 0.10
 
 CAMERA_HEIGHT_RANGE_M = (1.2, 2.2)
+# From a vacuum cleaner to a person's eyes.
+ROOM_CAMERA_HEIGHT_RANGE_M = (0.3, 1.8)
 
 
 def is_held_out(focal_px: float) -> bool:
@@ -59,7 +62,9 @@ def sample_camera(rng: np.random.Generator, focal_bands_px: tuple[tuple[float, f
     )
 
 
-def sample_camera_height_m(rng: np.random.Generator) -> float:
-    """A camera height above the road: cars around 1.6 m mostly, low and high mounts seldom."""
+def sample_camera_height_m(rng: np.random.Generator, style: str = PLAIN) -> float:
+    """A camera height above the road, around 1.6 m mostly, low and high seldom; in rooms 0.3 to 1.8 m alike."""
+    if style == ROOMS:
+        return float(rng.uniform(*ROOM_CAMERA_HEIGHT_RANGE_M))
     height_m = rng.normal(1.62, 0.15) if rng.random() < 0.8 else rng.uniform(*CAMERA_HEIGHT_RANGE_M)
     return float(np.clip(height_m, *CAMERA_HEIGHT_RANGE_M))

@@ -60,7 +60,7 @@ def save_shard(folder: Path, index: int, views: Sequence[View]) -> None:
 
 
 class Pool:
-    """The shards of a folder, memory-mapped; ``refresh`` finds the ones that have appeared since.
+    """The complete shards of a folder, memory-mapped.
 
     Raises
     ------
@@ -69,27 +69,18 @@ class Pool:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self._images: list[NDArray[np.uint8]] = []
         self._depths: list[NDArray[np.float16]] = []
         self._contents: list[NDArray[np.int32]] = []
-        self._known: set[str] = set()
-        self.refresh()
+        for marker in sorted(folder.glob(f"[0-9]*_{MARKER}.npy")):
+            stem = marker.name.removesuffix(f"_{MARKER}.npy")
+            self._images.append(np.load(folder / f"{stem}_image.npy", mmap_mode="r"))
+            self._depths.append(np.load(folder / f"{stem}_depth.npy", mmap_mode="r"))
+            self._contents.append(np.load(marker))
         if not self._images:
             raise TrainingError(
                 f"no rendered views in {folder}; run: python -m training.simulated_pool --out {folder}"
             )
-
-    def refresh(self) -> None:
-        """Take in shards that were finished since the last look."""
-        for marker in sorted(self.folder.glob(f"[0-9]*_{MARKER}.npy")):
-            stem = marker.name.removesuffix(f"_{MARKER}.npy")
-            if stem in self._known:
-                continue
-            self._known.add(stem)
-            self._images.append(np.load(self.folder / f"{stem}_image.npy", mmap_mode="r"))
-            self._depths.append(np.load(self.folder / f"{stem}_depth.npy", mmap_mode="r"))
-            self._contents.append(np.load(marker))
 
     def __len__(self) -> int:
         return len(self._images) * VIEWS_PER_SHARD

@@ -1,6 +1,6 @@
 """Fill a pool with views of simulated worlds; it may stop and go on, and training may start meanwhile.
 
-python -m training.simulated_pool --out training_output/pool [--shards 400] [--seed 0] [--workers 2]
+python -m training.simulated_pool --out training_output/pool --style varied [--shards 400] [--first-shard 0]
 """
 
 from __future__ import annotations
@@ -16,24 +16,28 @@ from rich.progress import track
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.canonical import label_to_canonical
-from metric3d_ros.datasets.simulated import StreetWorld, render, sample_view
+from metric3d_ros.datasets.simulated import StreetWorld
+from metric3d_ros.datasets.simulated.styles import STYLES, VARIED
 from metric3d_ros.letterbox import MEAN_COLOUR_RGB, Letterbox
-from training.cameras import FIRST_EVALUATION_SEED, sample_camera, sample_camera_height_m
+from training.cameras import FIRST_EVALUATION_SEED, sample_camera
 from training.pool import VIEWS_PER_SHARD, View, has_shard, save_shard
+from training.simulated_view import WORLD_LENGTH_M, simulated_view
 
-WORLD_LENGTH_M = 120.0
 TRAFFIC_PROBABILITY = 0.6
 
 
 def render_view(
-    rng: np.random.Generator, world: StreetWorld, camera: PinholeCamera, height_px: int, width_px: int
+    rng: np.random.Generator,
+    world: StreetWorld,
+    camera: PinholeCamera,
+    height_px: int,
+    width_px: int,
+    style: str = VARIED,
 ) -> View:
-    """A plausible vehicle view of ``world``, rendered at the size it has inside the letterbox."""
+    """A plausible view of ``world``, rendered at the size it has inside the letterbox."""
     letterbox = Letterbox.fit(camera.width_px, camera.height_px, width_px, height_px)
     content_camera = camera.resized(letterbox.content_width_px, letterbox.content_height_px)
-    mount_m = sample_camera_height_m(rng)
-    world_from_camera = sample_view(rng, world, content_camera, camera_height_m=(mount_m, mount_m))
-    rgb, depth_m = render(world, content_camera, world_from_camera, seed=int(rng.integers(2**31)))
+    rgb, depth_m = simulated_view(rng, world, content_camera, style)
     image = np.empty((height_px, width_px, 3), dtype=np.uint8)
     image[:] = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
     depth = np.full((height_px, width_px), np.nan, dtype=np.float32)
@@ -48,21 +52,27 @@ def render_view(
     )
 
 
-def render_shard(folder: Path, index: int, seed: int, height_px: int, width_px: int) -> None:
-    """Render shard ``index``, views of one world, unless it exists; seed and index decide every byte."""
-    if has_shard(folder, index):
-        return
-    rng = np.random.default_rng([seed, index])
+def render_views(rng: np.random.Generator, height_px: int, width_px: int, style: str) -> list[View]:
+    """As many views as a shard has of one random world that training may see, each through a camera of its own."""
     world = StreetWorld.generate(
         seed=int(rng.integers(FIRST_EVALUATION_SEED)),
         length_m=WORLD_LENGTH_M,
         traffic=bool(rng.random() < TRAFFIC_PROBABILITY),
+        style=style,
     )
-    views = [render_view(rng, world, sample_camera(rng), height_px, width_px) for _ in range(VIEWS_PER_SHARD)]
-    save_shard(folder, index, views)
+    return [
+        render_view(rng, world, sample_camera(rng), height_px, width_px, style) for _ in range(VIEWS_PER_SHARD)
+    ]
 
 
-def _render_job(job: tuple[Path, int, int, int, int]) -> None:
+def render_shard(folder: Path, index: int, seed: int, height_px: int, width_px: int, style: str) -> None:
+    """Render shard ``index``, views of one world, unless it exists; seed, index and style decide every byte."""
+    if has_shard(folder, index):
+        return
+    save_shard(folder, index, render_views(np.random.default_rng([seed, index]), height_px, width_px, style))
+
+
+def _render_job(job: tuple[Path, int, int, int, int, str]) -> None:
     cv2.setNumThreads(1)
     render_shard(*job)
 
@@ -72,13 +82,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.simulated_pool", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the pool")
     parser.add_argument("--shards", type=int, default=400, help=f"shards of {VIEWS_PER_SHARD} views each")
+    parser.add_argument("--first-shard", type=int, default=0, help="number of the first, to make a pool larger")
+    parser.add_argument("--style", choices=STYLES, default=VARIED, help="of the worlds (default: varied)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--height", type=int, default=160)
     parser.add_argument("--width", type=int, default=544)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(options.out, index, options.seed, options.height, options.width) for index in range(options.shards)]
+    numbers = range(options.first_shard, options.first_shard + options.shards)
+    jobs = [(options.out, n, options.seed, options.height, options.width, options.style) for n in numbers]
     with multiprocessing.get_context("spawn").Pool(options.workers) as workers:
         for _ in track(workers.imap_unordered(_render_job, jobs), total=len(jobs), description="rendering views"):
             pass

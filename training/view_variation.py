@@ -1,0 +1,142 @@
+"""A labelled view varied at random into one network input: geometry first, then what cameras and weather do.
+
+The order is the paper's (Metric3D v2): canonical image, resize, crop, edge mask, flip, colours, weather, blur,
+JPEG. Colours come from kornia; each draw is seeded, so that a sample is the same whenever it is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from kornia.augmentation import (
+    ColorJiggle,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomMotionBlur,
+    RandomRain,
+)
+from numpy.typing import NDArray
+from torch import nn
+
+from metric3d_ros.letterbox import MEAN_COLOUR_RGB, Letterbox
+from training.augment import jpeg, photometric
+from training.labelled_view import LabelledView
+from training.recipe_parts import PhotometricRecipe, ViewRecipe
+
+MAX_EDGE_MASK_PX = 50
+# Of 255: brightness up to 32 either way.
+BRIGHTNESS = 32 / 255
+CONTRAST = SATURATION = 0.5
+HUE_TURN_DEG = 18.0
+JPEG_QUALITY = (5, 60)
+RAIN_DROPS = (50, 500)
+
+
+def varied_view(
+    rng: np.random.Generator,
+    view: LabelledView,
+    recipe: ViewRecipe,
+    colours: Photometric,
+    canonical_image_px: float | None,
+) -> LabelledView:
+    """One variation at the network's size; ``canonical_image_px`` is CSTM_image's focal length, if any."""
+    if canonical_image_px is not None:
+        view = view.in_canonical_image(canonical_image_px)
+    view = view.resized(_scale(rng, view, recipe))
+    view = _random_crop(rng, view, recipe.height_px, recipe.width_px)
+    if rng.random() < recipe.edge_mask_probability:
+        view = _edge_masked(rng, view)
+    if rng.random() < recipe.flip_probability:
+        view = view.flipped()
+    image = colours(view.image, int(rng.integers(2**31)))
+    return replace(view, image=image).padded(recipe.width_px, recipe.height_px)
+
+
+def _scale(rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe) -> float:
+    scale = 1.0
+    if recipe.fit:
+        camera = view.camera
+        scale = Letterbox.fit(camera.width_px, camera.height_px, recipe.width_px, recipe.height_px).scale
+    if rng.random() < recipe.resize_probability:
+        scale *= float(rng.uniform(recipe.resize_range[0], recipe.resize_range[1]))
+    return scale
+
+
+def _random_crop(rng: np.random.Generator, view: LabelledView, height_px: int, width_px: int) -> LabelledView:
+    """A window no larger than the network's input; a smaller view stays whole."""
+    camera = view.camera
+    height_px, width_px = min(height_px, camera.height_px), min(width_px, camera.width_px)
+    top = int(rng.integers(camera.height_px - height_px + 1))
+    left = int(rng.integers(camera.width_px - width_px + 1))
+    return view.cropped(left, top, width_px, height_px)
+
+
+def _edge_masked(rng: np.random.Generator, view: LabelledView) -> LabelledView:
+    """A border of mean colour without depth, each side of its own width, as letterboxed images have it."""
+    height_px, width_px = view.depth_m.shape
+    limits = [min(MAX_EDGE_MASK_PX, side // 8) + 1 for side in (height_px, height_px, width_px, width_px)]
+    top, bottom, left, right = (int(rng.integers(limit)) for limit in limits)
+    inside = np.zeros((height_px, width_px), dtype=np.bool_)
+    inside[top : height_px - bottom, left : width_px - right] = True
+    mean = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
+    labels: dict[str, Any] = {}
+    for name, array in view.per_pixel().items():
+        empty = np.asarray(np.nan if array.dtype == np.float32 else 0, dtype=array.dtype)
+        labels[name] = np.where(inside if array.ndim == 2 else inside[..., None], array, empty)
+    image = np.where(inside[..., None], view.image, mean)
+    return replace(view, image=image, **{**labels, "content": inside})
+
+
+class Photometric:
+    """Changes of colours, weather, blur and JPEG, each with its own probability.
+
+    Parameters
+    ----------
+    recipe : the probabilities.
+    """
+
+    def __init__(self, recipe: PhotometricRecipe) -> None:
+        turn = HUE_TURN_DEG / 360
+        self._jpeg = recipe.jpeg
+        self._drawn, self._drawn_gray = recipe.drawn, recipe.drawn_gray
+        self._steps = nn.Sequential(
+            RandomGrayscale(p=recipe.gray),
+            ColorJiggle(brightness=(1 - BRIGHTNESS, 1 + BRIGHTNESS), p=recipe.brightness),
+            ColorJiggle(contrast=(1 - CONTRAST, 1 + CONTRAST), p=recipe.contrast),
+            ColorJiggle(saturation=(1 - SATURATION, 1 + SATURATION), p=recipe.saturation),
+            ColorJiggle(hue=(-turn, turn), p=recipe.hue),
+            RandomRain(number_of_drops=RAIN_DROPS, p=recipe.weather),
+            RandomGaussianBlur((5, 5), (0.5, 2.0), p=recipe.blur / 2),
+            RandomMotionBlur((3, 9), 90.0, 0.5, p=recipe.blur / 2),
+        )
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """The image (h, w, 3) varied; image and seed decide the result."""
+        rng = np.random.default_rng(seed)
+        if rng.random() < self._drawn:
+            return photometric(rng, image, self._drawn_gray)
+        with _seeded(seed), torch.inference_mode():
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+            changed = self._steps(pixels)[0].clamp(0, 1).permute(1, 2, 0) * 255 + 0.5
+            varied: NDArray[np.uint8] = changed.numpy().astype(np.uint8)
+            if float(torch.rand(())) < self._jpeg:
+                varied = jpeg(varied, int(torch.randint(*JPEG_QUALITY, ())))
+        return varied
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Torch's and numpy's global generators, which kornia draws from, for the time being."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
