@@ -2,7 +2,8 @@
 
 A strided convolutional encoder to 1/32, a context block that lets every cell see its row, its column and the
 whole image (that is how a horizon is found), and a U-Net decoder back to 1/4. Full resolution is reached by
-bilinear upsampling plus a sub-pixel residual, so edges stay sharp without a convolution at full size.
+bilinear upsampling plus a sub-pixel residual, so edges stay sharp without a convolution at full size; a further
+decoder step to 1/2 may correct both, since what is left of the error lies at edges.
 
 Batch normalisation only (it folds into the convolutions on export) and no operator beyond ONNX opset 16.
 """
@@ -25,6 +26,7 @@ MAX_CANONICAL_DEPTH = 6000.0
 INITIAL_LOG_DEPTH = math.log(40.0)
 
 OUTPUT_STRIDE = 4
+FINE_STRIDE = 2
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -85,6 +87,25 @@ class UpBlock(nn.Module):
         return fused
 
 
+class FineStep(nn.Module):
+    """A decoder step to 1/2 of the input that corrects log depth and confidence pixel by pixel.
+
+    It starts silent: a network that gets it later answers as before until it has learnt something.
+    """
+
+    def __init__(self, in_channels: int, skip_channels: int, channels: int) -> None:
+        super().__init__()
+        self.up = UpBlock(in_channels, skip_channels, channels)
+        self.head = nn.Conv2d(channels, 2 * FINE_STRIDE**2, 3, 1, 1)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Corrections (batch, 2, height, width) from features at 1/4 and the encoder's at 1/2."""
+        return functional.pixel_shuffle(self.head(self.up(x, skip)), FINE_STRIDE)
+
+
 class Nano(nn.Module):
     """The network `nano`.
 
@@ -92,7 +113,7 @@ class Nano(nn.Module):
     ----------
     widths : channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input.
     depths : residual blocks at 1/4, 1/8, 1/16 and 1/32.
-    decoder_widths : channels at 1/16, 1/8 and 1/4 on the way back.
+    decoder_widths : channels at 1/16, 1/8 and 1/4 on the way back, and at 1/2 where there are four.
     """
 
     mean: Tensor
@@ -102,7 +123,7 @@ class Nano(nn.Module):
         self,
         widths: tuple[int, int, int, int, int] = (16, 32, 64, 128, 192),
         depths: tuple[int, int, int, int] = (1, 2, 3, 2),
-        decoder_widths: tuple[int, int, int] = (96, 64, 48),
+        decoder_widths: tuple[int, ...] = (96, 64, 48),
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN_RGB).view(1, 3, 1, 1))
@@ -114,14 +135,16 @@ class Nano(nn.Module):
             for before, after, depth in zip(widths[:-1], widths[1:], depths, strict=True)
         )
         self.context = nn.Sequential(StripContext(widths[4]), Residual(widths[4]), StripContext(widths[4]))
-        up_inputs = (widths[4], *decoder_widths[:-1])
+        coarse_widths = decoder_widths[:3]
+        up_inputs = (widths[4], *coarse_widths[:-1])
         skips = (widths[3], widths[2], widths[1])
         self.ups = nn.ModuleList(
             UpBlock(before, skip, after)
-            for before, skip, after in zip(up_inputs, skips, decoder_widths, strict=True)
+            for before, skip, after in zip(up_inputs, skips, coarse_widths, strict=True)
         )
         # Per 1/4 cell: one log depth, one confidence logit, and 4x4 sub-pixel residuals of each.
         self.head = nn.Conv2d(decoder_widths[2], 2 + 2 * OUTPUT_STRIDE**2, 3, 1, 1)
+        self.fine = FineStep(coarse_widths[2], widths[0], decoder_widths[3]) if len(decoder_widths) > 3 else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -158,6 +181,8 @@ class Nano(nn.Module):
         full = functional.interpolate(
             coarse[:, :2], scale_factor=float(OUTPUT_STRIDE), mode="bilinear", align_corners=False
         ) + functional.pixel_shuffle(coarse[:, 2:], OUTPUT_STRIDE)
+        if self.fine is not None:
+            full = full + self.fine(x, skips[0]).float()
         return full[:, :1] + INITIAL_LOG_DEPTH, full[:, 1:]
 
 

@@ -1,0 +1,97 @@
+"""Export a run's averaged network to ONNX, checked against torch, for the depth node and the engines.
+
+python -m training.run_export training_output/RUN/checkpoint.pt --out model.onnx [--size HxW]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from metric3d_ros.argument_types import height_x_width
+from metric3d_ros.canonical import CANONICAL_FOCAL_PX
+from metric3d_ros.errors import Metric3dError
+from training.errors import TrainingError
+from training.export import export_official
+from training.models.nano import Nano, NanoForExport
+from training.onnx_file import weights_sha256, write_onnx
+from training.run_checkpoint import RunCheckpoint, averaged_network, load_run
+from training.trained_network import STRIDE_NANO
+
+# Half of the pixels this sure are wrong by half: what lies under it is sky or a guess.
+NANO_MIN_CONFIDENCE = 0.5
+
+
+def export_run(checkpoint: RunCheckpoint, size_px: tuple[int, int] | None, out: Path) -> float:
+    """Write a run's averaged network and return the largest difference to torch (``write_onnx``).
+
+    Parameters
+    ----------
+    size_px : height and width of the input; None for those of the recipe's last stage.
+
+    Raises
+    ------
+    TrainingError
+        If the run has no canonical space, the network cannot run at that size, or ONNX Runtime and torch differ.
+    """
+    recipe = checkpoint.recipe
+    if recipe.canonical == "none":
+        raise TrainingError(
+            "this run was trained with canonical=none, which the depth node would take for canonical depth; train "
+            "with canonical=label."
+        )
+    if recipe.network.name != "nano" and recipe.canonical_focal_px != CANONICAL_FOCAL_PX:
+        raise TrainingError(
+            f"this run's canonical focal length is {recipe.canonical_focal_px:g} px, which an exported "
+            f"{recipe.network.name} cannot say; train with {CANONICAL_FOCAL_PX:g}."
+        )
+    view = recipe.views[-1]
+    height_px, width_px = size_px or (view.height_px, view.width_px)
+    network = averaged_network(checkpoint).network
+    if not isinstance(network, Nano):
+        source = f"{checkpoint.step} steps of recipe {recipe.sha256()[:12]}"
+        return export_official(recipe.network.name, network, source, height_px, width_px, out)
+    if height_px % STRIDE_NANO or width_px % STRIDE_NANO:
+        raise TrainingError(
+            f"size is {height_px}x{width_px}; height and width must be multiples of {STRIDE_NANO}."
+        )
+    metadata = {
+        "model": "nano",
+        "input_height_px": str(height_px),
+        "input_width_px": str(width_px),
+        "canonical_focal_px": f"{recipe.canonical_focal_px:g}",
+        "min_confidence": f"{NANO_MIN_CONFIDENCE:g}",
+        "weights_sha256": weights_sha256(network.state_dict()),
+        "recipe_sha256": recipe.sha256(),
+        "training_steps": str(checkpoint.step),
+        "training_minutes": f"{checkpoint.minutes:.1f}",
+    }
+    exported = NanoForExport(network).eval()
+    return write_onnx(exported, ("depth", "confidence"), (height_px, width_px), metadata, out)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Export; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.run_export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--size", type=height_x_width, metavar="HxW", help="default: what the run was trained at last"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        difference = export_run(load_run(options.checkpoint), options.size, options.out)
+    except Metric3dError as error:
+        print(f"run_export: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, within {difference:.1e} of torch")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
