@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from metric3d_ros.atomic_file import atomic_file
 from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.datasets.simulated.styles import ROOMS, VARIED
 from metric3d_ros.errors import Metric3dError
 from metric3d_ros.estimator import MetricDepthEstimator
 from training.evaluate import evaluate_kitti_raw, evaluate_simulated
@@ -53,6 +55,8 @@ def figures(onnx_file: Path, views: int, kitti_raw: tuple[Path, str] | None) -> 
         "machine": f"{os.cpu_count()}-core {platform.machine()} CPU",
         "kitti_frame_ms_2_threads": latency_ms(estimator),
         "simulated_unseen_worlds_and_focal_lengths": evaluate_simulated(every_pixel, views),
+        "varied_unseen_worlds_and_focal_lengths": evaluate_simulated(every_pixel, views, VARIED),
+        "rooms_unseen_rooms_and_focal_lengths": evaluate_simulated(every_pixel, views, ROOMS),
     }
     if kitti_raw is not None:
         found["kitti_raw_zero_shot"] = {
@@ -75,12 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out or options.onnx.with_suffix(".json")
     try:
         found = figures(options.onnx, options.views, kitti_raw)
+        with atomic_file(out) as file:
+            file.write(f"{json.dumps(_rounded(found), indent=2)}\n".encode())
     except Metric3dError as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    partial.write_text(json.dumps(_rounded(found), indent=2) + "\n", encoding="utf-8")
-    partial.replace(out)
     print(out)
     return 0
 

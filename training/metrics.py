@@ -21,7 +21,9 @@ class DepthMetrics:
     ----------
     abs_rel : mean of abs(d - d*) / d*.
     rmse_m : root mean square error in metres.
-    silog : sqrt(E[g^2] - E[g]^2) with g = ln d - ln d*.
+    rmse_log : sqrt(E[g^2]) with g = ln d - ln d*.
+    log10 : mean of abs(log10 d - log10 d*).
+    silog : sqrt(E[g^2] - E[g]^2).
     delta1, delta2, delta3 : share of pixels with max(d/d*, d*/d) below 1.25, 1.25^2, 1.25^3.
     median_ratio : median(d / d*); 1 is the right scale.
     coverage : share of the truth's pixels that the prediction answers.
@@ -29,6 +31,8 @@ class DepthMetrics:
 
     abs_rel: float
     rmse_m: float
+    rmse_log: float
+    log10: float
     silog: float
     delta1: float
     delta2: float
@@ -38,7 +42,10 @@ class DepthMetrics:
 
 
 def depth_metrics(
-    predicted_m: NDArray[np.float32], true_m: NDArray[np.float32], median_scaled: bool = False
+    predicted_m: NDArray[np.float32],
+    true_m: NDArray[np.float32],
+    median_scaled: bool = False,
+    range_m: tuple[float, float] = (MIN_DEPTH_M, MAX_DEPTH_M),
 ) -> DepthMetrics | None:
     """Metrics of one image (float64 inside), or None where no pixel can be compared.
 
@@ -46,8 +53,9 @@ def depth_metrics(
     ----------
     predicted_m, true_m : float32 (height, width) metres, NaN where there is no reading.
     median_scaled : multiply the prediction by median(d*) / median(d) first, which forgives its scale.
+    range_m : truth nearer or farther is left out; the prediction is not capped.
     """
-    countable = np.isfinite(true_m) & (true_m >= MIN_DEPTH_M) & (true_m <= MAX_DEPTH_M)
+    countable = np.isfinite(true_m) & (true_m >= range_m[0]) & (true_m <= range_m[1])
     both = countable & np.isfinite(predicted_m) & (predicted_m > 0)
     if not both.any():
         return None
@@ -60,6 +68,8 @@ def depth_metrics(
     return DepthMetrics(
         abs_rel=float(np.mean(np.abs(d - truth) / truth)),
         rmse_m=float(np.sqrt(np.mean((d - truth) ** 2))),
+        rmse_log=float(np.sqrt(np.mean(g**2))),
+        log10=float(np.mean(np.abs(g)) / np.log(10.0)),
         silog=float(np.sqrt(max(0.0, np.mean(g**2) - np.mean(g) ** 2))),
         delta1=float(np.mean(worst < 1.25)),
         delta2=float(np.mean(worst < 1.25**2)),

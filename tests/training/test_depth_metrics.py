@@ -34,6 +34,8 @@ def test_two_pixels_by_hand():
     g = np.array([math.log(1.2), math.log(0.75)])
     assert metrics.abs_rel == pytest.approx((0.2 + 0.25) / 2, rel=1e-5)
     assert metrics.silog == pytest.approx(g.std(), rel=1e-5)
+    assert metrics.rmse_log == pytest.approx(math.sqrt((math.log(1.2) ** 2 + math.log(0.75) ** 2) / 2), rel=1e-5)
+    assert metrics.log10 == pytest.approx((math.log10(1.2) - math.log10(0.75)) / 2, rel=1e-5)
     assert metrics.delta1 == 0.5
 
 
@@ -44,6 +46,14 @@ def test_no_reading_lowers_coverage_and_far_truth_does_not_count():
     assert metrics.abs_rel == 0
     assert metrics.coverage == 0.5
     assert depth_metrics(np.full_like(truth, np.nan), truth) is None
+
+
+def test_range_chooses_the_truth_and_does_not_cap_the_prediction():
+    truth = np.array([[0.2, 5.0, 20.0]], dtype=np.float32)
+    predicted = np.array([[0.2, 50.0, 20.0]], dtype=np.float32)
+    metrics = depth_metrics(predicted, truth, range_m=(0.1, 10.0))
+    assert metrics.abs_rel == pytest.approx(9.0 / 2)
+    assert depth_metrics(predicted, truth, range_m=(0.3, 4.0)) is None
 
 
 def test_mean_over_images():

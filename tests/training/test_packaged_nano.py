@@ -12,11 +12,13 @@ import onnxruntime
 import pytest
 
 from metric3d_ros.estimator import MetricDepthEstimator
-from metric3d_ros.model_zoo import model_path
+from metric3d_ros.model_zoo import model_path, zoo_model
 from training.evaluate import evaluate_simulated
-from training.recipe import load_recipe
+from training.run_recipe import load_run_recipe
 
 ROOT = Path(__file__).parents[2]
+NANO = zoo_model("nano")
+HEIGHT_PX, WIDTH_PX = NANO.input_height_px, NANO.input_width_px
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def properties():
 def test_the_file_is_small_and_says_what_it_is(properties):
     assert model_path("nano").stat().st_size < 10e6
     assert properties["model"] == "nano"
-    assert (properties["input_height_px"], properties["input_width_px"]) == ("160", "544")
+    assert (properties["input_height_px"], properties["input_width_px"]) == (str(HEIGHT_PX), str(WIDTH_PX))
     assert properties["canonical_focal_px"] == "1000"
     assert 0 < float(properties["min_confidence"]) < 1
 
@@ -36,19 +38,19 @@ def test_the_figures_beside_it_belong_to_this_file_and_recipe(properties):
     figures = json.loads(model_path("nano").with_suffix(".json").read_text())
     assert figures["onnx_sha256"] == hashlib.sha256(model_path("nano").read_bytes()).hexdigest()
     assert figures["recipe_sha256"] == properties["recipe_sha256"]
-    assert load_recipe(ROOT / "training" / "recipes" / "nano.yaml").sha256() == properties["recipe_sha256"]
+    assert load_run_recipe(ROOT / "training" / "recipes" / "nano.yaml").sha256() == properties["recipe_sha256"]
 
 
 @pytest.mark.parametrize("image", ["black", "white", "noise"])
 def test_depth_is_positive_and_finite_whatever_the_image(image):
     pixels = {
-        "black": np.zeros((1, 3, 160, 544)),
-        "white": np.full((1, 3, 160, 544), 255),
-        "noise": np.random.default_rng(0).uniform(0, 255, (1, 3, 160, 544)),
+        "black": np.zeros((1, 3, HEIGHT_PX, WIDTH_PX)),
+        "white": np.full((1, 3, HEIGHT_PX, WIDTH_PX), 255),
+        "noise": np.random.default_rng(0).uniform(0, 255, (1, 3, HEIGHT_PX, WIDTH_PX)),
     }[image].astype(np.float32)
     session = onnxruntime.InferenceSession(str(model_path("nano")), providers=["CPUExecutionProvider"])
     depth, confidence = session.run(["depth", "confidence"], {"image": pixels})
-    assert depth.shape == confidence.shape == (1, 1, 160, 544)
+    assert depth.shape == confidence.shape == (1, 1, HEIGHT_PX, WIDTH_PX)
     assert np.isfinite(depth).all()
     assert (depth > 0).all()
     assert ((confidence >= 0) & (confidence <= 1)).all()

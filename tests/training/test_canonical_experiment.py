@@ -1,0 +1,89 @@
+"""The canonical-space experiment: fair cameras, one way back to metres for every variant, and a plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from metric3d_ros.camera import PinholeCamera
+from training.canonical_experiment import (
+    CANONICAL_FOCAL_PX,
+    VARIANTS,
+    draw,
+    is_unseen_focal,
+    predicted_m,
+    random_camera,
+    recipe_of,
+)
+from training.label_kind import LabelKind
+from training.labelled_view import LabelledView
+from training.models.prediction import CanonicalPrediction
+
+LABEL = 30.0
+
+
+class Constant(nn.Module):
+    """A network that says the same of every pixel, and remembers what it was shown."""
+
+    def forward(self, image: torch.Tensor) -> list[CanonicalPrediction]:
+        self.shown = image
+        depth = torch.full_like(image[:, :1], LABEL)
+        return [CanonicalPrediction(depth, depth)]
+
+
+@pytest.mark.parametrize("is_unseen", [False, True])
+def test_training_never_sees_a_focal_length_it_is_judged_at(is_unseen):
+    rng = np.random.default_rng(0)
+    cameras = [random_camera(rng, is_unseen) for _ in range(200)]
+    focal_px = [camera.fx * 3 for camera in cameras]
+    assert all(is_unseen_focal(focal) is is_unseen for focal in focal_px)
+    assert {(camera.width_px, camera.height_px) for camera in cameras} == {(320, 128)}
+    assert min(focal_px) < 400
+    assert max(focal_px) > 1500
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_way_back_to_metres(name):
+    focal_px = 400.0
+    camera = PinholeCamera(640, 256, focal_px, focal_px, 319.5, 127.5)
+    view = LabelledView(
+        np.full((256, 640, 3), 200, np.uint8), np.ones((256, 640), np.float32), camera, LabelKind.DENSE
+    )
+    recipe = recipe_of(VARIANTS[name], Path("none.json"), Path("out"), steps=10)
+    network = Constant()
+    found = predicted_m(network, view, recipe)  # type: ignore[arg-type]
+    assert found.shape == (256, 640)
+    # Shown as it is, label: d f_c / f; shown at the canonical focal length, image: d; else metres.
+    expected = {"label": LABEL * focal_px / CANONICAL_FOCAL_PX, "image": LABEL, "none": LABEL}
+    np.testing.assert_allclose(found, expected[recipe.canonical], rtol=1e-5)
+    shown_px = (160, 416) if recipe.canonical == "image" else (256, 640)
+    assert network.shown.shape[2:] == shown_px
+    # The letterbox is where it belongs: content white-ish, padding of mean colour.
+    assert (network.shown[0, :, shown_px[0] // 2, shown_px[1] // 2] == 200).all()
+
+
+def test_variants_differ_in_what_they_are_about_alone():
+    recipes = {
+        name: recipe_of(variant, Path("a"), Path("b"), steps=10).to_plain() for name, variant in VARIANTS.items()
+    }
+    base = recipes["label"]
+    for name, allowed in (
+        ("none", {"canonical"}),
+        ("image", {"canonical"}),
+        ("label_with_rpnl", {"losses"}),
+    ):
+        assert {key for key in base if base[key] != recipes[name][key]} == allowed
+
+
+def test_the_plot_is_written_whole(tmp_path):
+    results = {
+        name: {"abs_rel": 0.2, "scale_error": 0.1, "views": [[700.0, 0.1, 0.9], [1300.0, 0.3, 1.2]]}
+        for name in VARIANTS
+    }
+    draw(results, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]

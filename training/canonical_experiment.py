@@ -1,0 +1,277 @@
+"""The paper's claim in small: one network, one mix of cameras, with canonical space and without.
+
+python -m training.canonical_experiment --out training_output/canonical_space
+
+Renders one set of simulated views through cameras of 300 to 2000 px (on images 960 px wide, rendered at a third),
+trains the same small network on windows of it with CSTM_label, with CSTM_image, without either, and with
+CSTM_label and RPNL, and measures each on unseen worlds through unseen focal lengths. What is there already is not
+done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from metric3d_ros.atomic_file import atomic_file, make_output_folder
+from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.datasets.simulated import StreetWorld, render, sample_view
+from metric3d_ros.datasets.simulated.styles import PLAIN
+from metric3d_ros.errors import Metric3dError
+from training.annotated_views import AnnotatedViews
+from training.cameras import FIRST_EVALUATION_SEED, FOCAL_RANGE_PX
+from training.fabric_trainer import CHECKPOINT_NAME, fit
+from training.label_kind import LabelKind
+from training.labelled_view import LabelledView
+from training.metrics import depth_metrics, mean_metrics
+from training.run_checkpoint import averaged_network, load_run
+from training.run_recipe import RunRecipe, run_recipe_from_values
+from training.simulated_view import WORLD_LENGTH_M
+from training.trained_network import TrainedNetwork
+
+IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX, RENDERED_SHARE = 960, 384, 3
+# Windows, not whole images: how strongly a whole image converges tells its focal length to any network.
+WINDOW_HEIGHT_PX, WINDOW_WIDTH_PX = 96, 160
+# Spread over the whole range: a guess from the middle of it would be right about a band in the middle.
+UNSEEN_BANDS_PX = ((350.0, 410.0), (680.0, 760.0), (1200.0, 1400.0), (1650.0, 1850.0))
+# At a third of the size 100 to 667 px are seen; their middle keeps CSTM_image's images near the network's size.
+CANONICAL_FOCAL_PX = 250.0
+VIEWS_PER_WORLD = 8
+DEPTH_SCALE = 256.0
+FARTHEST_M = 250.0
+NETWORK_STRIDE_PX = 32
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the runs that are compared."""
+
+    title: str
+    canonical: str
+    random_proposal: bool
+
+
+VARIANTS = {
+    "label": Variant("CSTM_label", "label", False),
+    "none": Variant("no canonical space", "none", False),
+    "image": Variant("CSTM_image", "image", False),
+    "label_with_rpnl": Variant("CSTM_label and RPNL", "label", True),
+}
+
+
+def random_camera(rng: np.random.Generator, is_unseen: bool) -> PinholeCamera:
+    """A camera of a focal length that training sees, or of one it does not, as it is rendered."""
+    low, high = (math.log(focal_px) for focal_px in FOCAL_RANGE_PX)
+    while True:
+        if is_unseen:
+            focal_px = float(rng.uniform(*UNSEEN_BANDS_PX[int(rng.integers(len(UNSEEN_BANDS_PX)))]))
+        else:
+            focal_px = math.exp(rng.uniform(low, high))
+        if is_unseen_focal(focal_px) is is_unseen:
+            break
+    centre = ((IMAGE_WIDTH_PX - 1) / 2, (IMAGE_HEIGHT_PX - 1) / 2)
+    camera = PinholeCamera(IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX, focal_px, focal_px, *centre)
+    return camera.resized(IMAGE_WIDTH_PX // RENDERED_SHARE, IMAGE_HEIGHT_PX // RENDERED_SHARE)
+
+
+def is_unseen_focal(focal_px: float) -> bool:
+    """Whether this experiment keeps a focal length from its training."""
+    return any(low <= focal_px <= high for low, high in UNSEEN_BANDS_PX)
+
+
+def render_views(folder: Path, views: int, is_unseen: bool) -> Path:
+    """Render views with their depth into ``folder``, unless they are there; returns their annotation file.
+
+    Unseen means both: worlds that no training sees, and focal lengths that this one does not.
+    """
+    annotations = folder / "annotations.json"
+    if annotations.is_file():
+        return annotations
+    make_output_folder(folder)
+    files = []
+    for number in track(range(views), description=f"rendering {folder.name}"):
+        rng = np.random.default_rng([number, int(is_unseen)])
+        if number % VIEWS_PER_WORLD == 0:
+            first_seed = FIRST_EVALUATION_SEED if is_unseen else 0
+            world = StreetWorld.generate(seed=first_seed + number, length_m=WORLD_LENGTH_M, style=PLAIN)
+        camera = random_camera(rng, is_unseen)
+        pose = sample_view(rng, world, camera, camera_height_m=(1.5, 1.8))
+        rgb, depth_m = render(world, camera, pose, seed=number)
+        stored = np.where(depth_m < FARTHEST_M, depth_m * DEPTH_SCALE, 0)
+        cv2.imwrite(str(folder / f"{number:05d}.png"), np.ascontiguousarray(rgb[..., ::-1]))
+        cv2.imwrite(str(folder / f"{number:05d}_depth.png"), np.nan_to_num(stored).astype(np.uint16))
+        files.append(
+            {
+                "rgb": f"{number:05d}.png",
+                "depth": f"{number:05d}_depth.png",
+                "depth_scale": DEPTH_SCALE,
+                "cam_in": [camera.fx, camera.fy, camera.cx, camera.cy],
+            }
+        )
+    with atomic_file(annotations) as file:
+        file.write(json.dumps({"files": files}).encode())
+    return annotations
+
+
+def recipe_of(variant: Variant, annotations: Path, output: Path, steps: int) -> RunRecipe:
+    """The one recipe, but for what the variant is about."""
+    losses = {"log_l1": 1.0, "silog": 0.5, **({"random_proposal": 0.5} if variant.random_proposal else {})}
+    return run_recipe_from_values(
+        {
+            "network": {
+                "name": "nano",
+                "widths": [16, 32, 64, 96, 128],
+                "depths": [1, 1, 2, 1],
+                "decoder_widths": [64, 48, 32],
+            },
+            "views": [
+                {
+                    "height_px": WINDOW_HEIGHT_PX,
+                    "width_px": WINDOW_WIDTH_PX,
+                    "resize_probability": 0.0,
+                    "edge_mask_probability": 0.0,
+                }
+            ],
+            "groups": {"mix": [{"reader": "annotations", "path": str(annotations), "kind": "dense"}]},
+            "losses": losses,
+            "canonical": variant.canonical,
+            "canonical_focal_px": CANONICAL_FOCAL_PX,
+            "optimizer": {
+                "encoder_learning_rate": 2e-3,
+                "decoder_learning_rate": 2e-3,
+                "encoder_weight_decay": 0.01,
+                "decoder_weight_decay": 0.01,
+            },
+            "schedule": {"steps": steps, "warmup_steps": max(1, steps // 20), "hold": 0.3},
+            "batch_size": 8,
+            "ema_decay": 0.99,
+            "output": str(output),
+            "workers": 1,
+            "threads": 1,
+            "checkpoint_every_steps": 100,
+            "seed": 1,
+        }
+    )
+
+
+def predicted_m(network: TrainedNetwork, view: LabelledView, recipe: RunRecipe) -> NDArray[np.float32]:
+    """Metric depth (h, w) of a view's own pixels, as a robot would get it."""
+    seen = view.in_canonical_image(recipe.canonical_focal_px) if recipe.canonical == "image" else view
+    width_px, height_px = (_whole_strides(side) for side in (seen.camera.width_px, seen.camera.height_px))
+    padded = seen.padded(width_px, height_px)
+    with torch.inference_mode():
+        image = torch.from_numpy(np.ascontiguousarray(padded.image.transpose(2, 0, 1)))[None].float()
+        label = network(image)[-1].depth[0, 0].numpy()
+    assert padded.content is not None
+    rows, columns = (np.flatnonzero(padded.content.any(axis=axis)) for axis in (1, 0))
+    inside = label[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    metres = inside / np.float32(padded.label_per_metre(recipe.canonical, recipe.canonical_focal_px))
+    size = (view.camera.width_px, view.camera.height_px)
+    return np.asarray(cv2.resize(metres, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _whole_strides(side_px: int) -> int:
+    return -(-side_px // NETWORK_STRIDE_PX) * NETWORK_STRIDE_PX
+
+
+def measure(run: Path, annotations: Path) -> dict[str, Any]:
+    """AbsRel and delta1 of a run on unseen views, and each view's focal length, AbsRel and median ratio.
+
+    ``scale_error`` is the mean of abs(ln(median(d / d*))), what is wrong with a view as a whole.
+    """
+    checkpoint = load_run(run / CHECKPOINT_NAME)
+    network = averaged_network(checkpoint)
+    views = AnnotatedViews(annotations, LabelKind.DENSE)
+    judged = list(_judged(network, views, checkpoint.recipe))
+    mean = mean_metrics([metrics for _, metrics in judged])
+    return {
+        "abs_rel": mean.abs_rel,
+        "delta1": mean.delta1,
+        "scale_error": float(np.mean([abs(math.log(metrics.median_ratio)) for _, metrics in judged])),
+        "views": [
+            [focal_px * RENDERED_SHARE, metrics.abs_rel, metrics.median_ratio] for focal_px, metrics in judged
+        ],
+    }
+
+
+def _judged(network: TrainedNetwork, views: AnnotatedViews, recipe: RunRecipe) -> Iterator[tuple[float, Any]]:
+    for index in track(range(len(views)), description=recipe.canonical, transient=True):
+        view = views[index]
+        metrics = depth_metrics(predicted_m(network, view, recipe), view.depth_m)
+        if metrics is not None:
+            yield view.camera.fx, metrics
+
+
+def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
+    """AbsRel and scale (median of d / d*) of every unseen view over its focal length, one colour a variant."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, result in results.items():
+        focal_px, abs_rel, ratio = np.array(result["views"]).T
+        title = VARIANTS[name].title
+        left.scatter(focal_px, abs_rel, s=12, alpha=0.7, label=f"{title}: mean {result['abs_rel']:.3f}")
+        right.scatter(focal_px, ratio, s=12, alpha=0.7, label=f"{title}: error {result['scale_error']:.3f}")
+    for axes, quantity in ((left, "AbsRel"), (right, "median of d / d*")):
+        axes.set(xlabel="unseen focal length, px of a 960 px wide image", ylabel=quantity, yscale="log")
+        axes.legend(fontsize="small")
+    figure.suptitle("Unseen worlds, unseen focal lengths")
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def run_experiment(out: Path, views: int, unseen_views: int, steps: int, names: list[str]) -> dict[str, Any]:
+    """Render, train, measure and draw; returns the results by variant."""
+    seen = render_views(out / "views", views, is_unseen=False)
+    unseen = render_views(out / "unseen_views", unseen_views, is_unseen=True)
+    results: dict[str, Any] = {}
+    for name in names:
+        fit(recipe_of(VARIANTS[name], seen, out / name, steps))
+        results[name] = measure(out / name, unseen)
+        with atomic_file(out / "results.json") as file:
+            file.write(json.dumps(results, indent=1).encode())
+    draw(results, out / "canonical_space.png")
+    return results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the experiment; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.canonical_experiment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--views", type=int, default=640)
+    parser.add_argument("--unseen-views", type=int, default=96)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    options = parser.parse_args(arguments)
+    try:
+        results = run_experiment(options.out, options.views, options.unseen_views, options.steps, options.variants)
+    except Metric3dError as error:
+        print(f"canonical_experiment: {error}", file=sys.stderr)
+        return 2
+    for name, result in results.items():
+        print(
+            f"{VARIANTS[name].title:24s} AbsRel {result['abs_rel']:.3f}  delta1 {result['delta1']:.3f}  "
+            f"scale error {result['scale_error']:.3f}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
