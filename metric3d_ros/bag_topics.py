@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 IMAGE = "/camera/image_rect"
+COMPRESSED_IMAGE = "/camera/image_rect/compressed"
 CAMERA_INFO = "/camera/camera_info"
 REFERENCE_DEPTH = "/camera/reference_depth"
 REFERENCE_DEPTH_INFO = "/camera/reference_depth/camera_info"
 GROUND_TRUTH = "/ground_truth/odometry"
+TF = "/tf"
 TF_STATIC = "/tf_static"
 CLOCK = "/clock"
 ODOMETRY = "/odometry"
@@ -22,6 +24,7 @@ ODOM_FRAME = "odom"
 BASE_FRAME = "base_link"
 CAMERA_FRAME = "camera_link"
 OPTICAL_FRAME = "camera_optical_frame"
+TRUTH_FRAME = "camera_link_ground_truth"  # a child of odom that no node publishes, so that it fights with none
 
 LINK_FROM_OPTICAL = np.array(
     [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
@@ -55,6 +56,22 @@ class GraphProbe:
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
+
+
+class DiagnosticsProbe:
+    """What a node's diagnostics have said so far, the latest of each value."""
+
+    def __init__(self, probe: GraphProbe, node_name: str) -> None:
+        self._node_name = node_name
+        self.values: dict[str, str] = {}
+        self.hardware_id = ""
+        probe.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == self._node_name:
+                self.values |= {value.key: value.value for value in status.values}
+                self.hardware_id = status.hardware_id
 
 
 class NodeProcess:

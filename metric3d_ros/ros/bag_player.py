@@ -6,7 +6,6 @@ the last one is in, so that every frame counts and results do not depend on the 
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rich.progress import Progress
 from rosgraph_msgs.msg import Clock
@@ -25,15 +23,18 @@ from rosgraph_msgs.msg import Clock
 from metric3d_ros import bag_topics
 from metric3d_ros.datasets.rosbag.frame_batches import FrameBatch, frame_batches
 from metric3d_ros.datasets.rosbag.reader import find_image_topic
-from metric3d_ros.datasets.rosbag.recording import Recording, StoredMessage, Topic
+from metric3d_ros.datasets.rosbag.recording import Recording, StoredMessage
 from metric3d_ros.errors import DatasetError
+from metric3d_ros.ros.interrupt import InterruptSwitch
 from metric3d_ros.ros.large_messages import make_room_for_images
+from metric3d_ros.ros.pause import PauseSwitch
 from metric3d_ros.ros.playback import PlaybackError, PlayOptions, PlayReport
+from metric3d_ros.ros.recorded_publishers import recorded_publishers, reliable
 
 log = logging.getLogger(__name__)
 
-_PUBLISHER_DEPTH = 10
 _CLOCK_PERIOD_S = 0.01
+_LONGEST_WAIT_S = 0.1
 _STABLE_GRAPH_S = 0.5
 _LAST_ANSWERS_S = 2.0
 _REMINDER_S = 5.0
@@ -47,7 +48,7 @@ def play_bag(recording: Recording, options: PlayOptions) -> PlayReport:
     Raises
     ------
     DatasetError
-        If the recording cannot be played: it is from ROS 1, has no images, or is damaged.
+        If the recording cannot be played: it has no images, is damaged, or is of ROS 1 with other messages.
     """
     make_room_for_images()
     context = Context()
@@ -55,7 +56,8 @@ def play_bag(recording: Recording, options: PlayOptions) -> PlayReport:
     try:
         player = _BagPlayer(recording, options, context)
         try:
-            player.play()
+            with player.pause, player.interrupt:
+                player.play()
             failure = ""
         except PlaybackError as error:
             failure = str(error)
@@ -68,8 +70,6 @@ def play_bag(recording: Recording, options: PlayOptions) -> PlayReport:
 
 class _BagPlayer:
     def __init__(self, recording: Recording, options: PlayOptions, context: Context) -> None:
-        if not recording.is_ros2:
-            raise DatasetError(f"{recording.path} is a ROS 1 bag; convert it first (rosbags-convert).")
         self._recording = recording
         self._options = options
         self._image_topic = find_image_topic(recording, options.image_topic)
@@ -80,14 +80,19 @@ class _BagPlayer:
         self._resent = 0
         self._first_frame_s: float | None = None
         self._last_event_s = 0.0
+        self.pause = PauseSwitch()
+        self.interrupt = InterruptSwitch()
+        self._paused_s = 0.0
 
         self._node = rclpy.create_node("bag_player", context=context, enable_rosout=False)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
-        self._publishers = self._create_publishers()
+        self._publishers = recorded_publishers(
+            self._node, recording, without=(options.odometry_topic, bag_topics.CLOCK)
+        )
         self._clock = self._node.create_publisher(Clock, bag_topics.CLOCK, 10) if options.clock else None
         self._odometry = self._node.create_subscription(
-            Odometry, options.odometry_topic, self._on_odometry, _qos(is_latched=False, depth=100)
+            Odometry, options.odometry_topic, self._on_odometry, reliable(depth=100)
         )
 
     def play(self) -> None:
@@ -106,7 +111,8 @@ class _BagPlayer:
 
     def report(self, failure: str) -> PlayReport:
         """What has been played so far."""
-        wall_s = self._last_event_s - self._first_frame_s if self._first_frame_s is not None else 0.0
+        spent_s = self._last_event_s - self._first_frame_s if self._first_frame_s is not None else 0.0
+        wall_s = max(0.0, spent_s - self._paused_s)
         return PlayReport(
             frames_in=self._frames_in,
             frames_out=self._frames_out,
@@ -115,19 +121,8 @@ class _BagPlayer:
             hz=self._frames_in / wall_s if wall_s > 0 else 0.0,
             completed=not failure,
             failure=failure,
+            paused_s=self._paused_s,
         )
-
-    def _create_publishers(self) -> dict[str, Any]:
-        publishers = {}
-        for topic in self._recording.topics.values():
-            if topic.name in (self._options.odometry_topic, bag_topics.CLOCK):
-                log.info("%s is not played: it is not for the recording to say.", topic.name)
-                continue
-            message_class = _message_class(topic)
-            if message_class is not None:
-                qos = _qos(is_latched=topic.is_latched)
-                publishers[topic.name] = self._node.create_publisher(message_class, topic.name, qos)
-        return publishers
 
     def _frame_total(self) -> int | None:
         is_whole = self._options.start_s == 0 and self._options.duration_s is None and not self._options.loop
@@ -144,7 +139,26 @@ class _BagPlayer:
         for message in self._recording.messages(latched, end_ns=self._start_ns):
             self._publish(message)
 
+    def _spin_once(self, timeout_s: float) -> None:
+        """Listen for a moment, which Ctrl-C can be seen after."""
+        self._executor.spin_once(timeout_sec=min(timeout_s, _LONGEST_WAIT_S))
+        self.interrupt.raise_if_on()
+
+    def _hold_while_paused(self) -> None:
+        """Wait where playing was paused, and let the recording's time stand still meanwhile."""
+        if not self.pause.is_on:
+            return
+        since_s = time.monotonic()
+        while self.pause.is_on:
+            self._spin_once(_CLOCK_PERIOD_S)
+        held_s = time.monotonic() - since_s
+        self._epoch_s += held_s
+        if self._first_frame_s is not None:
+            self._paused_s += held_s
+
     def _play_batch(self, batch: FrameBatch) -> None:
+        self.interrupt.raise_if_on()
+        self._hold_while_paused()
         if self._options.lockstep:
             self._play_in_lockstep(batch)
         else:
@@ -182,7 +196,7 @@ class _BagPlayer:
 
     def _publish(self, message: StoredMessage) -> None:
         if message.topic in self._publishers:
-            self._publishers[message.topic].publish(bytes(message.data))
+            self._publishers[message.topic].publish(self._recording.as_cdr(message))
 
     def _note_frame(self, stamp_ns: int) -> None:
         self._unanswered.add(stamp_ns)
@@ -205,15 +219,16 @@ class _BagPlayer:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return False
-            self._executor.spin_once(timeout_sec=left_s)
+            self._spin_once(left_s)
         return True
 
     def _sleep_until(self, log_time_ns: int) -> None:
-        due_s = self._epoch_s + (log_time_ns - self._start_ns) / 1e9 / self._options.rate
-        while (left_s := due_s - time.monotonic()) > 0:
+        since_start_s = (log_time_ns - self._start_ns) / 1e9 / self._options.rate
+        while (left_s := self._epoch_s + since_start_s - time.monotonic()) > 0:
+            self._hold_while_paused()
             if self._clock is not None:
                 self._publish_clock(log_time_ns - int(left_s * self._options.rate * 1e9))
-            self._executor.spin_once(timeout_sec=min(left_s, _CLOCK_PERIOD_S))
+            self._spin_once(min(left_s, _CLOCK_PERIOD_S))
         self._publish_clock(log_time_ns)
 
     def _publish_clock(self, now_ns: int) -> None:
@@ -234,7 +249,7 @@ class _BagPlayer:
             if now_s >= reminder_s:
                 log.warning("waiting for %s.", missing)
                 reminder_s = now_s + _REMINDER_S
-            self._executor.spin_once(timeout_sec=0.05)
+            self._spin_once(0.05)
         self._wait_for_stable_graph()
 
     def _missing_listeners(self) -> str:
@@ -254,19 +269,19 @@ class _BagPlayer:
             counts_now = [publisher.get_subscription_count() for publisher in self._publishers.values()]
             if counts_now != counts:
                 counts, stable_since_s = counts_now, time.monotonic()
-            self._executor.spin_once(timeout_sec=0.02)
+            self._spin_once(0.02)
 
     def _collect_last_answers(self) -> None:
+        # Answers first: waiting for acknowledgements does not listen, and would count as the last answer's time.
+        if self._node.count_publishers(self._options.odometry_topic):
+            quiet_since_s = time.monotonic()
+            while self._unanswered and time.monotonic() - quiet_since_s < _LAST_ANSWERS_S:
+                answered_before = self._frames_out
+                self._spin_once(0.1)
+                if self._frames_out != answered_before:
+                    quiet_since_s = time.monotonic()
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=_LAST_ANSWERS_S))
-        if not self._node.count_publishers(self._options.odometry_topic):
-            return
-        quiet_since_s = time.monotonic()
-        while self._unanswered and time.monotonic() - quiet_since_s < _LAST_ANSWERS_S:
-            answered_before = self._frames_out
-            self._executor.spin_once(timeout_sec=0.1)
-            if self._frames_out != answered_before:
-                quiet_since_s = time.monotonic()
 
 
 def _played_range(recording: Recording, options: PlayOptions) -> tuple[int, int]:
@@ -280,21 +295,3 @@ def _played_range(recording: Recording, options: PlayOptions) -> tuple[int, int]
     if options.duration_s is not None:
         end_ns = min(end_ns, start_ns + round(options.duration_s * 1e9))
     return start_ns, end_ns
-
-
-def _message_class(topic: Topic) -> Any | None:
-    package, _, name = topic.message_type.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError, ValueError):
-        log.info("%s is not played: %s is not installed.", topic.name, topic.message_type)
-        return None
-
-
-def _qos(*, is_latched: bool, depth: int = _PUBLISHER_DEPTH) -> QoSProfile:
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if is_latched else DurabilityPolicy.VOLATILE,
-    )

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from threading import Thread
 from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.callback_groups import CallbackGroup
 from rclpy.executors import ExternalShutdownException
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.task import Future
 
+from metric3d_ros.ros.interrupt import InterruptSwitch
 from metric3d_ros.ros.large_messages import make_room_for_images
+from metric3d_ros.ros.patient_executor import PatientExecutor
 
 EXIT_BAD_INPUT = 2
+# One for a node's callbacks, one for what must be answered meanwhile: its state, its parameters, its clock.
+THREADS_PER_NODE = 2
 
 
-class AutostartNode(LifecycleNode):  # type: ignore[misc]
-    """A lifecycle node whose ``autostart`` parameter takes it to active by itself."""
+class AutostartNode(LifecycleNodeMixin, Node):  # type: ignore[misc]
+    """A lifecycle node whose ``autostart`` parameter takes it to active by itself.
 
-    def __init__(self, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
+    Parameters
+    ----------
+    name : the node's name.
+    transition_group : callback group of the lifecycle services; None takes the node's own, so that no transition
+        runs beside a callback.
+    options : of ``rclpy.node.Node``.
+    """
+
+    def __init__(self, name: str, transition_group: CallbackGroup | None = None, **options: Any) -> None:
+        # LifecycleNode is these two, and passes no callback group on.
+        Node.__init__(self, name, **options)
+        LifecycleNodeMixin.__init__(self, callback_group=transition_group)
         self.declare_described(
             "autostart", True, "Configure and activate at start; false waits for a lifecycle manager."
         )
@@ -71,27 +90,78 @@ class AutostartNode(LifecycleNode):  # type: ignore[misc]
         """Let go of what configuring took; harmless where nothing is held."""
 
     def close(self) -> None:
-        """Release what the node holds outside ROS; called once, however the process ends."""
+        """Release what the node holds outside ROS; called before it is destroyed, however the process ends."""
+
+    def destroy_node(self) -> None:
+        """Close and destroy the node."""
+        self.close()
+        super().destroy_node()
 
 
 def run_node(make_node: Callable[[], AutostartNode], args: list[str] | None = None) -> int:
     """Spin one node until it is shut down; exit code 2 if its parameters or files are bad."""
+    return run_nodes(lambda: [make_node()], args)
+
+
+def run_nodes(make_nodes: Callable[[], Sequence[AutostartNode]], args: list[str] | None = None) -> int:
+    """Spin nodes in one process until it is shut down; exit code 2 if a node's parameters or files are bad."""
     make_room_for_images()
-    rclpy.init(args=args)
-    node: AutostartNode | None = None
+    # Before rclpy.init: rclpy's own handler wakes the executor and passes the signal on to this one.
+    with InterruptSwitch((signal.SIGINT, signal.SIGTERM)) as interrupt:
+        rclpy.init(args=args)
+        return _run(make_nodes, interrupt)
+
+
+def _run(make_nodes: Callable[[], Sequence[AutostartNode]], interrupt: InterruptSwitch) -> int:
+    nodes: Sequence[AutostartNode] = ()
     try:
-        node = make_node()
-        if not node.start():
-            return EXIT_BAD_INPUT
-        rclpy.spin(node)
+        nodes = make_nodes()
+        return _spin(nodes, interrupt)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except rclpy.exceptions.InvalidParameterValueException as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except Exception as error:
+        if not interrupt.is_on:
+            raise
+        # The graph ended under a step that was under way.
+        print(f"interrupted: {error}", file=sys.stderr)
+        return 0
     finally:
-        if node is not None:
+        # No thread of one node may call another that is gone.
+        for node in nodes:
             node.close()
+        for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+
+
+def _spin(nodes: Sequence[AutostartNode], interrupt: InterruptSwitch) -> int:
+    executor = PatientExecutor(num_threads=THREADS_PER_NODE * len(nodes))
+    for node in nodes:
+        executor.add_node(node)
+    # Spinning goes on while nodes configure, which takes minutes where an engine is built.
+    started: Future = Future(executor=executor)
+    Thread(target=_start, args=(nodes, started), name="autostart", daemon=True).start()
+    started.add_done_callback(lambda _: executor.wake())
+    try:
+        executor.spin_until(lambda: interrupt.is_on or bool(started.done()))
+        if not started.done():
+            return 0
+        if not started.result():
+            return EXIT_BAD_INPUT
+        # rclpy alone would go by its context, which another thread shuts down after the executor has woken.
+        executor.spin_until(lambda: interrupt.is_on)
+        return 0
+    finally:
+        executor.shutdown()
+        # rclpy's shutdown does not wait for the callbacks in its threads, and nodes must not end before them.
+        executor._executor.shutdown(wait=True)
+
+
+def _start(nodes: Sequence[AutostartNode], started: Future) -> None:
+    try:
+        started.set_result(all(node.start() for node in nodes))
+    except Exception as error:
+        started.set_exception(error)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import array
 import sys
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from metric3d_ros.camera import PinholeCamera
-from metric3d_ros.errors import CameraError
-from metric3d_ros.image_encoding import RawImage, decode_depth_m, decode_rgb
+from metric3d_ros.image_encoding import RawImage, decode_depth_m
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
@@ -29,11 +29,6 @@ def time_from_ns(stamp_ns: int) -> Time:
     return Time(sec=seconds, nanosec=nanoseconds)
 
 
-def rgb_from_message(message: Image) -> NDArray[np.uint8]:
-    """The image as uint8 RGB (height, width, 3); raises ImageError where it cannot be decoded."""
-    return decode_rgb(RawImage.of_message(message))
-
-
 def depth_m_from_message(message: Image) -> NDArray[np.float32]:
     """The depth image in metres, float32 (height, width), NaN without reading; raises ImageError."""
     return decode_depth_m(RawImage.of_message(message))
@@ -41,36 +36,71 @@ def depth_m_from_message(message: Image) -> NDArray[np.float32]:
 
 def depth_message(depth_m: NDArray[np.float32], header: Header) -> Image:
     """A 32FC1 image of metres along the optical axis (REP 118) with the header it is given."""
-    height_px, width_px = depth_m.shape
-    data = array.array("B")
-    data.frombytes(np.ascontiguousarray(depth_m, dtype=np.float32).tobytes())
+    return image_message(depth_m.astype(np.float32, copy=False), "32FC1", header)
+
+
+def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
+    """An image of (height, width[, channels]) pixels that already have ``encoding``."""
+    rows = np.ascontiguousarray(pixels)
     return Image(
         header=header,
-        height=height_px,
-        width=width_px,
-        encoding="32FC1",
+        height=rows.shape[0],
+        width=rows.shape[1],
+        encoding=encoding,
         is_bigendian=int(sys.byteorder == "big"),
-        step=width_px * 4,
-        data=data,
+        step=rows.strides[0],
+        data=byte_array(rows),
     )
 
 
-def camera_from_info(info: CameraInfo, rectified: bool) -> PinholeCamera:
-    """The camera of an image: P for rectified images, K for raw ones without distortion.
+def byte_array(values: NDArray[Any]) -> array.array[int]:
+    """The bytes of an array as messages take them without a copy of their own (rclpy issue 763)."""
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(values).view(np.uint8).data)
+    return data
 
-    An unset P (all zero, as many drivers leave it) counts as K where there is no distortion.
 
-    Raises
-    ------
-    CameraError
-        If the focal length is 0, or the image still has the distortion that D describes.
+def point_cloud_message(points_m: NDArray[np.floating], colours: NDArray[np.uint8], header: Header) -> PointCloud2:
+    """A cloud of x, y, z and packed ``rgb``, as RViz reads it.
+
+    Parameters
+    ----------
+    points_m : (n, 3), or (height, width, 3) for an organised cloud; NaN where there is no point.
+    colours : uint8 of the same shape, RGB.
+    header : with the frame that the points are in.
     """
-    is_distorted = any(d != 0.0 for d in info.d)
-    if rectified and any(p != 0.0 for p in info.p):
-        return PinholeCamera.from_matrix(np.reshape(info.p, (3, 4)), info.width, info.height)
-    if is_distorted:
-        raise CameraError(
-            f"camera_info says {info.distortion_model} distortion {[round(d, 4) for d in info.d]}"
-            f"{' and no P' if rectified else ''}; rectify the image first (image_proc) and subscribe to that."
-        )
-    return PinholeCamera.from_matrix(np.reshape(info.k, (3, 3)), info.width, info.height)
+    *heights, width_px = points_m.shape[:-1]
+    packed = np.zeros((*heights, width_px), dtype=[("x", "f4"), ("y", "f4"), ("z", "f4"), ("rgb", "u4")])
+    for axis, name in enumerate("xyz"):
+        packed[name] = points_m[..., axis]
+    red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
+    packed["rgb"] = red << 16 | green << 8 | blue
+    return PointCloud2(
+        header=header,
+        height=heights[0] if heights else 1,
+        width=width_px,
+        fields=[
+            PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+            for index, name in enumerate(packed.dtype.names or ())
+        ],
+        is_bigendian=sys.byteorder == "big",
+        point_step=packed.itemsize,
+        row_step=packed.itemsize * width_px,
+        data=byte_array(packed),
+        is_dense=bool(np.isfinite(points_m).all()),
+    )
+
+
+def camera_info_message(camera: PinholeCamera, header: Header) -> CameraInfo:
+    """The camera_info of a rectified image: K and P from its camera, no distortion, no binning, no region."""
+    intrinsics = camera.matrix()
+    return CameraInfo(
+        header=header,
+        height=camera.height_px,
+        width=camera.width_px,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=intrinsics.reshape(-1),
+        r=np.eye(3).reshape(-1),
+        p=np.column_stack([intrinsics, np.zeros(3)]).reshape(-1),
+    )

@@ -55,7 +55,8 @@ class PlayReport:
     frames_in : images sent, each counted once.
     frames_out : how many of them odometry answered.
     resent : how many had to be sent twice.
-    wall_s : from the first image to the last image or answer.
+    wall_s : from the first image to the last image or answer, without pauses.
+    paused_s : how long it was paused.
     hz : ``frames_in`` over ``wall_s``.
     completed : whether the end was reached; ``failure`` says why not.
     """
@@ -67,6 +68,7 @@ class PlayReport:
     hz: float
     completed: bool
     failure: str = ""
+    paused_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -7,14 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from recordings import FrameList, made_up_drive
+from rosbags.rosbag1 import Writer as Ros1Writer
+from rosbags.typesys import Stores, get_typestore
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.frame import Frame
-from metric3d_ros.datasets.rosbag import Recording, write_source
+from metric3d_ros.datasets.rosbag import Recording, messages, write_source
 from metric3d_ros.errors import DatasetError
 
 pytest.importorskip("rclpy", reason="drives the real ROS 2 graph")
@@ -160,7 +164,7 @@ def test_large_colour_image_reaches_a_best_effort_subscriber(
     frames = [Frame(index, (index + 1) * 10**8, image, camera) for index in range(5)]
     write_source(FrameList(frames), tmp_path / "large.mcap", progress=False)
     start_echo("--best-effort")
-    report = play(tmp_path / "large.mcap", lockstep=True, timeout_s=20.0)
+    report = play(tmp_path / "large.mcap", lockstep=True, timeout_s=120.0)
     assert (report.frames_in, report.frames_out) == (5, 5)
 
 
@@ -179,3 +183,99 @@ def test_loop_plays_until_interrupted(tmp_path: Path, drive: FrameList, start_ec
     images = echo.stamps_ns("image")
     assert images[:24] == drive.stamps_ns.tolist() * 2
     assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+
+
+def test_pause_holds_the_recording_and_loses_nothing(
+    tmp_path: Path, drive: FrameList, start_echo: Callable[..., Echo]
+) -> None:
+    echo = start_echo()
+    report_path = tmp_path / "report.json"
+    command = [sys.executable, "-m", "metric3d_ros.cli", "bag", "play", str(tmp_path / "drive.mcap")]
+    player = subprocess.Popen([*command, "--clock", "--rate", "0.5", "--report", str(report_path)])
+    try:
+        wait_until(lambda: echo_count(echo, tmp_path) >= 4)
+        player.send_signal(signal.SIGTSTP)
+        time.sleep(0.3)
+        held = echo_count(echo, tmp_path)
+        time.sleep(1.5)
+        assert echo_count(echo, tmp_path) == held < 12
+        player.send_signal(signal.SIGCONT)
+        assert player.wait(timeout=60) == 0
+    finally:
+        player.kill()
+    report = json.loads(report_path.read_text())
+    assert (report["frames_in"], report["completed"]) == (12, True)
+    assert 1.5 < report["paused_s"] < 20
+    assert report["hz"] == pytest.approx(0.5 / 0.1035 * 12 / 11, rel=0.15)
+    assert echo.stamps_ns("image") == drive.stamps_ns.tolist()
+    assert (np.diff(echo.stamps_ns("clock")) >= 0).all()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def echo_count(echo: Echo, folder: Path) -> int:
+    return len(echo.stamps_ns("image")) if (folder / "echo.log").exists() else 0
+
+
+def test_ros_1_bag_is_played(tmp_path: Path, start_echo: Callable[..., Echo]) -> None:
+    source = made_up_drive(5, depth=False)
+    path = write_ros1_bag(tmp_path / "drive.bag", source)
+    echo = start_echo()
+    report = play(path, lockstep=True)
+    assert (report.frames_in, report.frames_out, report.resent) == (5, 5, 0)
+    assert echo.stamps_ns("image") == source.stamps_ns.tolist()
+    assert echo.stamps_ns("info") == source.stamps_ns.tolist()
+
+
+def test_ros_1_messages_become_those_of_ros_2(tmp_path: Path) -> None:
+    source = made_up_drive(2, depth=False)
+    with Recording(write_ros1_bag(tmp_path / "drive.bag", source)) as recording:
+        assert not recording.is_ros2
+        (image, *_), (info, *_) = (
+            [
+                messages.TYPESTORE.deserialize_cdr(recording.as_cdr(stored), recording.topics_types[topic])
+                for stored in recording.messages([topic])
+            ]
+            for topic in ("/camera/image_rect", "/camera/camera_info")
+        )
+    assert messages.stamp_ns_of(image) == messages.stamp_ns_of(info) == source.stamps_ns[0]
+    np.testing.assert_array_equal(messages.rgb_of_message(image, "/camera/image_rect"), source.frames[0].image)
+    assert messages.camera_of_message(info, rectified=True) == source.camera
+
+
+def write_ros1_bag(path: Path, source: FrameList) -> Path:
+    """A ROS 1 bag of rectified images and their camera_info, as ``rosbag record`` leaves it."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types = store.types
+    matrix = source.camera.matrix()
+    projection = np.column_stack([matrix, np.zeros(3)])
+    roi = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    with Ros1Writer(path) as bag:
+        connections: dict[str, Any] = {}
+        for number, frame in enumerate(source.frames):
+            height, width = frame.image.shape[:2]
+            seconds, nanoseconds = divmod(int(frame.stamp_ns), 10**9)
+            stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+            header = types["std_msgs/msg/Header"](seq=number, stamp=stamp, frame_id="cam")
+            matrices = [np.zeros(5), matrix.ravel(), np.eye(3).ravel(), projection.ravel()]
+            pixels = frame.image.ravel()
+            for topic, message in (
+                (
+                    "/camera/camera_info",
+                    types[messages.CAMERA_INFO_TYPE](header, height, width, "plumb_bob", *matrices, 0, 0, roi),
+                ),
+                (
+                    "/camera/image_rect",
+                    types[messages.IMAGE_TYPE](header, height, width, "rgb8", 0, 3 * width, pixels),
+                ),
+            ):
+                if topic not in connections:
+                    connections[topic] = bag.add_connection(topic, message.__msgtype__, typestore=store)
+                raw = store.serialize_ros1(message, message.__msgtype__)
+                bag.write(connections[topic], int(frame.stamp_ns), raw)
+    return path

@@ -107,9 +107,27 @@ def test_truncated_bag_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[s
     pytest.importorskip("rclpy")
     path = tmp_path / "drive.mcap"
     write_source(made_up_drive(), path, progress=False)
-    path.write_bytes(path.read_bytes()[:-100])
+    path.write_bytes(path.read_bytes()[:1000])
     assert main(["bag", command, str(path)]) == 2
-    assert "truncated" in capsys.readouterr().err
+    assert "truncated and holds no whole message" in capsys.readouterr().err
+
+
+def test_cut_off_bag_is_looked_at_and_recovered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, whole = tmp_path / "cut.mcap", tmp_path / "whole.mcap"
+    write_source(made_up_drive(), path, progress=False)
+    assert main(["bag", "recover", str(path), "--out", str(whole)]) == 2
+    assert "is not truncated" in capsys.readouterr().err
+    path.write_bytes(path.read_bytes()[:-100])
+    assert main(["bag", "info", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "truncated: all 25 messages over 0.31 s are read, only the index is lost" in said
+    assert "4 frames" in said
+    assert main(["bag", "recover", str(path), "--out", str(whole)]) == 0
+    assert "all 25 messages" in capsys.readouterr().out
+    with BagReader(whole) as frames:
+        np.testing.assert_array_equal(frames.stamps_ns, made_up_drive().stamps_ns)
+    assert main(["bag", "recover", str(path), "--out", str(whole)]) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.ros

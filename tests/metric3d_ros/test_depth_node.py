@@ -130,8 +130,27 @@ def test_stamps_that_go_back_are_answered_too(graph):
 def test_a_missing_model_ends_the_node_with_one_sentence(tmp_path):
     node = NodeProcess(MODULE, tmp_path / "depth.log", {"model": "absent"})
     assert node.process.wait(timeout=30) == 2
-    assert "model 'absent' is neither a known name (nano) nor an existing ONNX file" in node.log
+    assert "model 'absent' is neither a known name (nano, " in node.log
     assert "Traceback" not in node.log
+
+
+BAD_ENGINES = [
+    ({"engine": "trt"}, "engine 'trt' is not known; choose one of auto, tensorrt"),
+    ({"precision": "int8"}, "precision 'int8' is not known; use fp32 or fp16"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "sentence"), BAD_ENGINES)
+def test_an_engine_that_is_not_known_ends_the_node_with_one_sentence(tmp_path, parameters, sentence):
+    node = NodeProcess(MODULE, tmp_path / "depth.log", parameters)
+    assert node.process.wait(timeout=30) == 2
+    assert sentence in node.log
+    assert "Traceback" not in node.log
+
+
+def test_the_log_says_which_engine_was_taken(graph):
+    assert graph.logs("engine onnxruntime_"), graph.node.log
+    assert "channels.onnx" in graph.node.log
 
 
 def test_a_lifecycle_manager_can_take_it_through_its_states(probe, channel_network, tmp_path):

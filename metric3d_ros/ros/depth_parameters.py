@@ -1,0 +1,120 @@
+"""The depth node's parameters: declared with description and range, and read as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from metric3d_ros.engines.choice import AUTO, CHOICES, EngineRequest, open_engine
+from metric3d_ros.engines.engine import DepthEngine
+from metric3d_ros.engines.tensorrt_api import FP32
+from metric3d_ros.estimator import MAX_DEPTH_M, MetricDepthEstimator
+from metric3d_ros.model_zoo import model_path
+from metric3d_ros.ros.depth_outputs import OUTPUTS
+from metric3d_ros.ros.lifecycle import AutostartNode
+
+MODEL_THRESHOLD = -1.0
+CPU = "onnxruntime_cpu"
+RAW, COMPRESSED = "raw", "compressed"
+TRANSPORTS = (RAW, COMPRESSED)
+
+
+@dataclass(frozen=True)
+class DepthTuning:
+    """What may change while the node runs.
+
+    Attributes
+    ----------
+    rectified : the images are rectified, so that P is their camera; otherwise the node rectifies them.
+    max_depth_m : depth beyond it is no reading.
+    min_confidence : confidence below it is no reading; None takes the model's own threshold.
+    """
+
+    rectified: bool
+    max_depth_m: float
+    min_confidence: float | None
+
+    def estimator(self, engine: DepthEngine) -> MetricDepthEstimator:
+        """The estimator that runs ``engine`` so."""
+        return MetricDepthEstimator(engine, max_depth_m=self.max_depth_m, min_confidence=self.min_confidence)
+
+
+def declare_parameters(node: AutostartNode) -> None:
+    """Declare every parameter of the depth node."""
+    node.declare_described("model", "nano", "Name of a packaged model, or the path of an ONNX file.")
+    node.declare_described(
+        "engine", AUTO, f"What runs the network: {', '.join(CHOICES)}; auto takes the best that works."
+    )
+    node.declare_described(
+        "precision", FP32, "fp32, or fp16 for engines that compile; building one takes minutes, once."
+    )
+    node.declare_described("threads", 0, "CPU threads of one inference; 0 takes every core.", bounds=(0, 256))
+    node.declare_described(
+        "image_transport", RAW, "raw subscribes to image, compressed to image/compressed (CompressedImage)."
+    )
+    node.declare_described(
+        "rectified",
+        True,
+        "True: images are rectified, P is their camera; false: K and D are, and the node rectifies to P.",
+        read_only=False,
+    )
+    node.declare_described(
+        "max_depth_m",
+        MAX_DEPTH_M,
+        "Depth beyond this is published as NaN.",
+        read_only=False,
+        bounds=(0.1, 10_000.0),
+    )
+    node.declare_described(
+        "min_confidence",
+        MODEL_THRESHOLD,
+        "Confidence below this is published as NaN; -1 takes the model's own threshold.",
+        read_only=False,
+        bounds=(-1.0, 1.0),
+    )
+    for output in OUTPUTS:
+        node.declare_described(output.parameter, output.is_on, f"Offer {output.topic}: {output.description}")
+
+
+def tuning_of(node: AutostartNode, changes: Iterable[Any] = ()) -> DepthTuning:
+    """The tuning as the node's parameters have it once ``changes`` (rclpy Parameters) are made."""
+    changed = {parameter.name: parameter.value for parameter in changes}
+
+    def value_of(name: str) -> Any:
+        return changed[name] if name in changed else node.value_of(name)
+
+    min_confidence = value_of("min_confidence")
+    return DepthTuning(
+        rectified=value_of("rectified"),
+        max_depth_m=value_of("max_depth_m"),
+        min_confidence=None if min_confidence == MODEL_THRESHOLD else min_confidence,
+    )
+
+
+def refusal_of(changes: Iterable[Any]) -> str:
+    """Why these parameters (rclpy Parameters) cannot be; empty where they can."""
+    for parameter in changes:
+        if parameter.name == "min_confidence" and MODEL_THRESHOLD < parameter.value < 0:
+            return (
+                f"min_confidence {parameter.value:g} is below 0; give 0 to 1, or -1 for the model's own threshold."
+            )
+        if parameter.name == "image_transport" and parameter.value not in TRANSPORTS:
+            return f"image_transport {parameter.value!r} is not known; use {' or '.join(TRANSPORTS)}."
+    return ""
+
+
+def open_engine_of(node: AutostartNode) -> DepthEngine:
+    """The engine that the node's parameters ask for.
+
+    Raises
+    ------
+    Metric3dError
+        If there is no such model, or the engine does not run it here.
+    """
+    request = EngineRequest(
+        model_path(node.value_of("model")),
+        precision=node.value_of("precision"),
+        threads=node.value_of("threads"),
+    )
+    return open_engine(request, node.value_of("engine"))
