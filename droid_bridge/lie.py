@@ -1,16 +1,22 @@
-"""SE(3) on 4x4 matrices in PyTorch: exponential, logarithm, adjoint, inverse, and the way back onto the group.
+"""SE(3) and Sim(3) on 4x4 matrices in PyTorch: exponential, logarithm, adjoint, inverse, back onto the group.
 
 A tangent vector is (translation, rotation), the translation in the units of the scene and the rotation in
-radians. A perturbation acts from the left: ``se3_exp(delta) @ camera_from_world``. Everything is batched over
-leading dimensions and keeps the type and device of its input; solvers use float64.
+radians; Sim(3) has the logarithm of the scale after them. A perturbation acts from the left:
+``se3_exp(delta) @ camera_from_world``. Everything is batched over leading dimensions and keeps the type and device
+of its input; solvers use float64.
 
-Formulas: Barfoot, State Estimation for Robotics (2017), section 7.1; Sola et al., A micro Lie theory (2018).
+On a GPU the exponentials and logarithms are princeton-vl's lietorch where it is installed (``lietorch_backend``).
+
+Formulas: Barfoot, State Estimation for Robotics (2017), section 7.1; Sola et al., A micro Lie theory (2018);
+for Sim(3) Strasdat et al., Scale drift-aware large scale monocular SLAM (RSS 2010).
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from droid_bridge import lietorch_backend
 
 _SMALL_ANGLE_RAD = 1e-4
 
@@ -114,6 +120,8 @@ def _left_jacobian(rotation_rad: Tensor) -> Tensor:
 
 def se3_exp(tangent: Tensor) -> Tensor:
     """Transforms (..., 4, 4) of tangent vectors (..., 6), translation first."""
+    if lietorch_backend.serves(tangent):
+        return lietorch_backend.group_exp("SE3", tangent)
     translation, rotation_rad = tangent[..., :3], tangent[..., 3:]
     moved = (_left_jacobian(rotation_rad) @ translation[..., None])[..., 0]
     return se3_from_parts(so3_exp(rotation_rad), moved)
@@ -121,6 +129,9 @@ def se3_exp(tangent: Tensor) -> Tensor:
 
 def se3_log(transform: Tensor) -> Tensor:
     """Tangent vectors (..., 6), translation first, of transforms (..., 4, 4)."""
+    if lietorch_backend.serves(transform):
+        quaternion = quaternion_from_rotation(transform[..., :3, :3])
+        return lietorch_backend.group_log("SE3", torch.cat([transform[..., :3, 3], quaternion], dim=-1))
     rotation_rad = so3_log(transform[..., :3, :3])
     translation = torch.linalg.solve(_left_jacobian(rotation_rad), transform[..., :3, 3:])[..., 0]
     return torch.cat([translation, rotation_rad], dim=-1)
@@ -154,3 +165,107 @@ def se3_orthonormalised(transform: Tensor) -> Tensor:
 def se3_retract(transform: Tensor, tangent: Tensor) -> Tensor:
     """Transforms (..., 4, 4) perturbed from the left by tangent vectors (..., 6), back on the group."""
     return se3_orthonormalised(se3_exp(tangent) @ transform)
+
+
+# --- Sim(3): a similarity is the matrix [[scale * rotation, translation], [0, 1]] ------------------------------
+
+
+def sim3_from_parts(scale: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
+    """Similarities (..., 4, 4) of scales (...), rotations (..., 3, 3) and translations (..., 3)."""
+    return se3_from_parts(scale[..., None, None] * rotation, translation)
+
+
+def sim3_scale(similarity: Tensor) -> Tensor:
+    """Scales (...) of similarities (..., 4, 4)."""
+    squares = (similarity[..., :3, :3] ** 2).sum(dim=(-2, -1))
+    return torch.sqrt(squares / 3)
+
+
+def sim3_rotation(similarity: Tensor) -> Tensor:
+    """Rotations (..., 3, 3) of similarities (..., 4, 4)."""
+    return similarity[..., :3, :3] / sim3_scale(similarity)[..., None, None]
+
+
+def _sim3_generator(tangent: Tensor) -> Tensor:
+    """Matrices (..., 4, 4) whose matrix exponential is the similarity of a tangent vector (..., 7)."""
+    identity = torch.eye(3, dtype=tangent.dtype, device=tangent.device)
+    linear = skew(tangent[..., 3:6]) + tangent[..., 6, None, None] * identity
+    generator = torch.zeros(*tangent.shape[:-1], 4, 4, dtype=tangent.dtype, device=tangent.device)
+    generator[..., :3, :3] = linear
+    generator[..., :3, 3] = tangent[..., :3]
+    return generator
+
+
+def sim3_exp(tangent: Tensor) -> Tensor:
+    """Similarities (..., 4, 4) of tangent vectors (..., 7): translation, rotation, log of the scale.
+
+    The closed form divides by the angle and by the log of the scale, each of which is zero most of the time; the
+    matrix exponential has no such places.
+    """
+    if lietorch_backend.serves(tangent):
+        return lietorch_backend.group_exp("Sim3", tangent)
+    similarity: Tensor = torch.linalg.matrix_exp(_sim3_generator(tangent))
+    return similarity
+
+
+def sim3_log(similarity: Tensor) -> Tensor:
+    """Tangent vectors (..., 7) of similarities (..., 4, 4), the angle at most pi."""
+    scale = sim3_scale(similarity)
+    if lietorch_backend.serves(similarity):
+        quaternion = quaternion_from_rotation(sim3_rotation(similarity))
+        elements = [similarity[..., :3, 3], quaternion, scale[..., None]]
+        return lietorch_backend.group_log("Sim3", torch.cat(elements, dim=-1))
+    rotation_rad = so3_log(similarity[..., :3, :3] / scale[..., None, None])
+    log_scale = torch.log(scale)[..., None]
+    linear = _sim3_generator(torch.cat([torch.zeros_like(rotation_rad), rotation_rad, log_scale], dim=-1))
+    # exp([[A, I], [0, 0]]) holds the integral of exp(uA) over u in [0, 1], which takes the tangent's translation
+    # to the similarity's (Van Loan, 1978).
+    augmented = torch.zeros(*similarity.shape[:-2], 6, 6, dtype=similarity.dtype, device=similarity.device)
+    augmented[..., :3, :3] = linear[..., :3, :3]
+    augmented[..., :3, 3:] = torch.eye(3, dtype=similarity.dtype, device=similarity.device)
+    integral = torch.linalg.matrix_exp(augmented)[..., :3, 3:]
+    translation = torch.linalg.solve(integral, similarity[..., :3, 3:])[..., 0]
+    return torch.cat([translation, rotation_rad, log_scale], dim=-1)
+
+
+def sim3_inverse(similarity: Tensor) -> Tensor:
+    """Inverse of similarities (..., 4, 4), exact for a rotation that is orthonormal."""
+    scale = sim3_scale(similarity)[..., None, None]
+    linear = similarity[..., :3, :3].mT / scale**2
+    return se3_from_parts(linear, -(linear @ similarity[..., :3, 3:])[..., 0])
+
+
+def sim3_adjoint(similarity: Tensor) -> Tensor:
+    """Adjoints (..., 7, 7): ``similarity @ sim3_exp(v) == sim3_exp(adjoint @ v) @ similarity``."""
+    rotation = sim3_rotation(similarity)
+    translation = similarity[..., :3, 3]
+    adjoint = torch.zeros(*similarity.shape[:-2], 7, 7, dtype=similarity.dtype, device=similarity.device)
+    adjoint[..., :3, :3] = similarity[..., :3, :3]
+    adjoint[..., :3, 3:6] = skew(translation) @ rotation
+    adjoint[..., :3, 6] = -translation
+    adjoint[..., 3:6, 3:6] = rotation
+    adjoint[..., 6, 6] = 1
+    return adjoint
+
+
+def sim3_bracket(tangent: Tensor) -> Tensor:
+    """Matrices (..., 7, 7) of the Lie bracket with a tangent vector: the derivative of the adjoint at zero."""
+    bracket = torch.zeros(*tangent.shape[:-1], 7, 7, dtype=tangent.dtype, device=tangent.device)
+    turning = skew(tangent[..., 3:6])
+    identity = torch.eye(3, dtype=tangent.dtype, device=tangent.device)
+    bracket[..., :3, :3] = turning + tangent[..., 6, None, None] * identity
+    bracket[..., :3, 3:6] = skew(tangent[..., :3])
+    bracket[..., :3, 6] = -tangent[..., :3]
+    bracket[..., 3:6, 3:6] = turning
+    return bracket
+
+
+def sim3_orthonormalised(similarity: Tensor) -> Tensor:
+    """The similarities (..., 4, 4) with their rotation brought back onto SO(3)."""
+    rotation = rotation_from_quaternion(quaternion_from_rotation(sim3_rotation(similarity)))
+    return sim3_from_parts(sim3_scale(similarity), rotation, similarity[..., :3, 3])
+
+
+def sim3_retract(similarity: Tensor, tangent: Tensor) -> Tensor:
+    """Similarities (..., 4, 4) perturbed from the left by tangent vectors (..., 7), back on the group."""
+    return sim3_orthonormalised(sim3_exp(tangent) @ similarity)

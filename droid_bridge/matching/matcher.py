@@ -46,12 +46,15 @@ class FramePair(Generic[FeaturesT]):
     first, second : what ``Matcher.prepare`` gave for each.
     second_from_first, first_from_second : expected coordinates (rows, columns, 2) of the cells of one frame in
         the other, in cells, finite; or None where nothing is known.
+    goes_on : this pair was matched before, and what is expected now comes from an adjustment to that match; a
+        matcher that remembers takes the match up where it left it.
     """
 
     first: FeaturesT
     second: FeaturesT
     second_from_first: NDArray[np.float32] | None = None
     first_from_second: NDArray[np.float32] | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,14 @@ class Matcher(Protocol[FeaturesT]):
     """Finds the cells of frames in other frames.
 
     All edges of a call come together, so an operator that runs on a batch (a learned one) sees them at once.
+
+    Attributes
+    ----------
+    rematches : how often the matches of a frame should be taken up again between adjustments; 0 for a matcher that
+        finds nothing new in the same two images.
     """
+
+    rematches: int
 
     def prepare(self, image: NDArray[np.uint8]) -> FeaturesT:
         """Features of a uint8 (height, width, 3) RGB image whose sides are multiples of ``CELL_PX``."""

@@ -38,7 +38,7 @@ class OpticalFlowOptions:
 
     patch_stride_px: int = 5
     search_iterations: int = 12
-    smoothing_iterations: int = 2
+    smoothing_iterations: int = 0
     flow_sigma_px: float = 0.3
     texture_gradient: float = 2.0
     max_round_trip_px: float = 3.0
@@ -61,6 +61,8 @@ class OpticalFlowFeatures:
 
 class OpticalFlowMatcher:
     """Matches by dense inverse search, both ways, starting from the expected coordinates where they are given."""
+
+    rematches = 0
 
     def __init__(self, options: OpticalFlowOptions | None = None) -> None:
         self._options = options or OpticalFlowOptions()

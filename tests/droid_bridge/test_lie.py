@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,13 @@ from droid_bridge.lie import (
     se3_log,
     se3_orthonormalised,
     se3_retract,
+    sim3_adjoint,
+    sim3_bracket,
+    sim3_exp,
+    sim3_inverse,
+    sim3_log,
+    sim3_retract,
+    sim3_scale,
     skew,
     so3_exp,
     so3_log,
@@ -127,3 +135,65 @@ def test_shapes_are_batched_and_types_kept() -> None:
     assert transform.dtype == torch.float32
     assert se3_adjoint(transform).shape == (2, 5, 6, 6)
     assert se3_log(transform).shape == (2, 5, 6)
+
+
+log_scale = st.one_of(st.floats(-2, 2), st.sampled_from([0.0, 1e-12, -1e-9, 1e-5]))
+
+
+@st.composite
+def similarity_tangents(draw: st.DrawFn) -> torch.Tensor:
+    return torch.cat([draw(tangents()), torch.tensor([draw(log_scale)], dtype=torch.float64)])
+
+
+@given(similarity_tangents())
+@settings(max_examples=60, deadline=None)
+def test_log_inverts_exp_of_similarities(tangent: torch.Tensor) -> None:
+    torch.testing.assert_close(sim3_log(sim3_exp(tangent)), tangent, atol=1e-7, rtol=1e-7)
+
+
+@given(similarity_tangents())
+@settings(max_examples=30, deadline=None)
+def test_a_similarity_turns_scales_and_moves(tangent: torch.Tensor) -> None:
+    similarity = sim3_exp(tangent)
+    rotation = Rotation.from_rotvec(tangent[3:6].numpy()).as_matrix()
+    assert float(sim3_scale(similarity)) == pytest.approx(math.exp(float(tangent[6])), rel=1e-9)
+    np.testing.assert_allclose(similarity[:3, :3].numpy(), math.exp(float(tangent[6])) * rotation, atol=1e-8)
+    # Without the scale it is SE(3).
+    rigid = torch.cat([tangent[:6], torch.zeros(1, dtype=torch.float64)])
+    torch.testing.assert_close(sim3_exp(rigid), se3_exp(tangent[:6]), atol=1e-9, rtol=1e-9)
+
+
+@given(similarity_tangents(), similarity_tangents(), similarity_tangents())
+@settings(max_examples=30, deadline=None)
+def test_similarities_are_a_group(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> None:
+    first, second, third = sim3_exp(a), sim3_exp(b), sim3_exp(c)
+    torch.testing.assert_close(first @ sim3_inverse(first), torch.eye(4, dtype=torch.float64), atol=1e-9, rtol=0)
+    product = first @ second
+    assert float(sim3_scale(product)) == pytest.approx(math.exp(float(a[6] + b[6])), rel=1e-9)
+    torch.testing.assert_close(sim3_inverse(product), sim3_inverse(second) @ sim3_inverse(first))
+    torch.testing.assert_close(product @ third, first @ (second @ third))
+
+
+@given(similarity_tangents(), similarity_tangents())
+@settings(max_examples=30, deadline=None)
+def test_adjoint_moves_a_perturbation_through_a_similarity(pose: torch.Tensor, small: torch.Tensor) -> None:
+    similarity = sim3_exp(pose)
+    moved = sim3_exp(sim3_adjoint(similarity) @ (small * 1e-3)) @ similarity
+    torch.testing.assert_close(moved, similarity @ sim3_exp(small * 1e-3), atol=1e-8, rtol=1e-8)
+
+
+@given(similarity_tangents())
+@settings(max_examples=20, deadline=None)
+def test_adjoint_of_an_exponential_is_the_exponential_of_the_bracket(tangent: torch.Tensor) -> None:
+    expected = torch.linalg.matrix_exp(sim3_bracket(tangent))
+    torch.testing.assert_close(sim3_adjoint(sim3_exp(tangent)), expected, atol=1e-7, rtol=1e-7)
+
+
+def test_five_hundred_similar_steps_stay_on_the_group() -> None:
+    pose = torch.eye(4, dtype=torch.float64)
+    step = torch.tensor([0.1, 0.0, 1.0, 0.01, 0.02, -0.005, 2e-3], dtype=torch.float64)
+    for _ in range(500):
+        pose = sim3_retract(pose, step)
+    assert float(sim3_scale(pose)) == pytest.approx(math.e, rel=1e-9)
+    rotation = pose[:3, :3] / math.e
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3, dtype=torch.float64), atol=1e-9, rtol=0)

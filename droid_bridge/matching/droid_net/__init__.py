@@ -1,0 +1,1 @@
+"""DROID-SLAM's network in plain PyTorch, and the learned matcher it drives."""
