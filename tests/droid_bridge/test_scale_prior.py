@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,17 +96,15 @@ def test_trust_follows_the_measured_error() -> None:
     known = torch.ones(400, dtype=torch.bool)
     flat = torch.full((400,), 0.1)
 
-    def refined(relative_noise: float) -> CellPrior | None:
+    def refined(relative_noise: float) -> CellPrior:
         depth = torch.from_numpy((10 * np.exp(relative_noise * rng.standard_normal(400))).astype(np.float32))
         prior = _prior(depth)
         return trusted(prior, fit_prior(prior, flat, known), OPTIONS)
 
     good, fair = refined(0.02), refined(0.2)
-    assert good is not None
-    assert fair is not None
     assert good.sigma == pytest.approx(OPTIONS.min_cell_sigma)
     assert fair.sigma == pytest.approx(0.2, rel=0.2)
-    assert refined(1.5) is None
+    assert refined(1.5).sigma == pytest.approx(OPTIONS.max_cell_sigma)
 
 
 def _optimal_log_offset(log_noise: np.ndarray[tuple[int], np.dtype[np.float64]], sigma: float) -> float:
@@ -140,6 +139,34 @@ def test_a_frame_of_wrong_scale_pulls_with_bounded_force() -> None:
     pull = terms.scale_information * terms.scale_residual
     assert float(pull[0]) == pytest.approx(-0.05 / OPTIONS.frame_sigma**2)
     assert float(pull[1]) == pytest.approx(-OPTIONS.huber_sigmas / OPTIONS.frame_sigma)
+
+
+def test_what_is_expected_of_a_frame_does_not_pull() -> None:
+    log_scale = torch.tensor([-0.2], dtype=torch.float64)
+    prior = replace(_prior(10.0), expected_log_scale=-0.2)
+    terms = prior_terms([prior], torch.full((1, 400), 0.1), log_scale, OPTIONS)
+    assert float(terms.scale_residual[0]) == 0
+    assert prior.rescaled(0.2).expected_log_scale == pytest.approx(0.0)
+
+
+def test_confidence_weighs_the_cells() -> None:
+    depth = np.full((64, 64), 10.0, dtype=np.float32)
+    confidence = np.ones((64, 64), dtype=np.float32)
+    confidence[:32], confidence[32:40] = 0.25, np.nan
+    prior = cell_prior(depth, 8, 8, OPTIONS, CPU, confidence)
+    assert prior is not None
+    information = prior.information.reshape(8, 8)
+    assert float(information[0, 0] / information[7, 0]) == pytest.approx(0.25)
+    assert float(information[4].max()) == 0
+
+
+def test_a_prior_yields_where_the_flow_is_sure() -> None:
+    terms = prior_terms([_prior(10.0)], torch.full((1, 400), 0.1), torch.zeros(1, dtype=torch.float64), OPTIONS)
+    alone = terms.beside(torch.zeros(1, 400))
+    torch.testing.assert_close(alone, terms.information)
+    equal = terms.beside(terms.information / terms.yields)
+    torch.testing.assert_close(equal, 0.5 * terms.information)
+    assert float(terms.beside(torch.full((1, 400), 1e9)).max()) < 1e-3 * float(terms.information.max())
 
 
 def test_frames_without_prior_say_nothing() -> None:

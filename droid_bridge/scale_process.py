@@ -1,0 +1,251 @@
+"""How the scale of a map and the errors of a depth network change along the way: the one home of that model.
+
+Three unknowns travel with the camera, over a step of ds metres:
+
+    scale   l <- l + g ds + w_l     log (map depth / true depth), a random walk that drifts, var(w_l) = q_l ds
+    drift   g <- g + w_g            its systematic part, 1/m,                                var(w_g) = q_g ds
+    error   e <- exp(-ds/L) e + w_e log (prior depth / true depth), shared by all depths seen within some L metres,
+                                    var(w_e) = sigma_e^2 (1 - exp(-2 ds/L))
+
+A frame with a prior measures their difference, log (map depth / prior depth), with noise of its own:
+
+    z = l - e + v,    var(v) = sigma_v^2.
+
+Averaging z over frames treats errors that last for L metres as if each frame had its own, and lets the scale
+follow them; the filter does not. What it forgets is set by how the map alone drifts, which takes hundreds of
+metres. A constant error of the prior cannot be seen by anything that has only the prior to measure with.
+
+How far a prior errs, and whether its errors last, differs from one to the next: a laser's do not, a network's do.
+So a few filters with other sigma_e and sigma_v run side by side, each counts as much as it foresees what comes
+(Magill, IEEE Transactions on Automatic Control 10, 1965), and the drive itself tells what its prior is worth.
+float64 throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SCALE, _DRIFT, _ERROR = range(3)
+_MEASURED = np.array([1.0, 0.0, -1.0])
+
+
+@dataclass(frozen=True)
+class ScaleProcess:
+    """The statistics of the model.
+
+    Attributes
+    ----------
+    error_sigma : relative error of the prior that neighbouring frames share, sigma_e.
+    error_length_m : the distance over which it is shared, L.
+    frame_sigma : relative error of the scale of one image, shared with no other, sigma_v.
+    walk_sigma_per_root_m : random change of the map's scale over one metre, the root of q_l.
+    turn_sigma_per_root_rad : the same for a turn, which takes away the view that carried the scale.
+    drift_sigma_per_m : systematic change of the map's scale per metre, as it is expected before the drive.
+    drift_walk_sigma : change of the drift over one metre, the root of q_g.
+    start_sigma : how far the map's scale may be off before anything is measured.
+    error_sigmas, frame_sigmas : the values of sigma_e and sigma_v among which a drive decides.
+    patience : surprising measurements in a row after which the map has changed, and not the prior.
+    outlier_sigmas : surprise beyond which a measurement pulls the less the farther off it is.
+    """
+
+    error_sigma: float = 0.1
+    error_length_m: float = 50.0
+    frame_sigma: float = 0.03
+    walk_sigma_per_root_m: float = 1e-3
+    turn_sigma_per_root_rad: float = 0.05
+    drift_sigma_per_m: float = 1e-4
+    drift_walk_sigma: float = 1e-6
+    start_sigma: float = 10.0
+    error_sigmas: tuple[float, ...] = (0.01, 0.04, 0.12)
+    frame_sigmas: tuple[float, ...] = (0.02, 0.05)
+    outlier_sigmas: float = 2.5
+    patience: int = 8
+
+    def transition(self, step_m: float, turn_rad: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Transition (3, 3) and covariance (3, 3) of what is added, over a step along the way and a turn."""
+        kept = math.exp(-step_m / self.error_length_m)
+        transition = np.diag([1.0, 1.0, kept])
+        transition[_SCALE, _DRIFT] = step_m
+        added = np.diag(
+            [
+                self.walk_sigma_per_root_m**2 * step_m + self.turn_sigma_per_root_rad**2 * turn_rad,
+                self.drift_walk_sigma**2 * step_m,
+                self.error_sigma**2 * (1 - kept * kept),
+            ]
+        )
+        return transition, added
+
+
+@dataclass(frozen=True)
+class ScaleBelief:
+    """Mean (3,) and covariance (3, 3) of (scale, drift, error) at one place."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @classmethod
+    def at_start(cls, process: ScaleProcess) -> ScaleBelief:
+        """What is known before the first frame."""
+        sigmas = [process.start_sigma, process.drift_sigma_per_m, process.error_sigma]
+        return cls(np.zeros(3), np.diag(np.square(sigmas)))
+
+    @property
+    def log_scale(self) -> float:
+        """Expected log of map depth over true depth."""
+        return float(self.mean[_SCALE])
+
+    @property
+    def log_scale_sigma(self) -> float:
+        """Standard deviation of it."""
+        return math.sqrt(float(self.covariance[_SCALE, _SCALE]))
+
+    @property
+    def expected_measurement(self) -> float:
+        """Expected log of map depth over prior depth."""
+        return float(self.mean[_SCALE] - self.mean[_ERROR])
+
+    def after(self, step_m: float, process: ScaleProcess, turn_rad: float = 0.0) -> ScaleBelief:
+        """The belief a distance and a turn further on."""
+        transition, added = process.transition(step_m, turn_rad)
+        return ScaleBelief(transition @ self.mean, transition @ self.covariance @ transition.T + added)
+
+    def measured(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> ScaleBelief:
+        """The belief after a frame measured log (map depth / prior depth).
+
+        Parameters
+        ----------
+        log_ratio : the measurement.
+        process : the model.
+        extra_variance : of this measurement, added to that of the model.
+        """
+        own = process.frame_sigma**2 + extra_variance
+        outlying = self.surprise_sigmas(log_ratio, process, extra_variance) / process.outlier_sigmas
+        own *= max(1.0, outlying) ** 4
+        gain = self.covariance @ _MEASURED / (float(_MEASURED @ self.covariance @ _MEASURED) + own)
+        kept = np.eye(3) - np.outer(gain, _MEASURED)
+        # Joseph's form stays positive definite whatever the rounding.
+        covariance = kept @ self.covariance @ kept.T + own * np.outer(gain, gain)
+        return ScaleBelief(self.mean + gain * (log_ratio - self.expected_measurement), covariance)
+
+    def surprise_sigmas(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> float:
+        """How far a measurement lies from the expected one, in standard deviations of their difference."""
+        variance = float(_MEASURED @ self.covariance @ _MEASURED) + process.frame_sigma**2 + extra_variance
+        return abs(log_ratio - self.expected_measurement) / math.sqrt(variance)
+
+    def with_unknown_scale(self, process: ScaleProcess) -> ScaleBelief:
+        """The belief where a new map begins: what is known of the prior stays, the scale is anything."""
+        mean, covariance = self.mean.copy(), self.covariance.copy()
+        mean[_SCALE] = 0
+        covariance[_SCALE], covariance[:, _SCALE] = 0, 0
+        covariance[_SCALE, _SCALE] = process.start_sigma**2
+        return ScaleBelief(mean, covariance)
+
+    def log_likelihood(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> float:
+        """How well a measurement was foreseen; one far off says no more than that it is."""
+        variance = float(_MEASURED @ self.covariance @ _MEASURED) + process.frame_sigma**2 + extra_variance
+        surprise = min(self.surprise_sigmas(log_ratio, process, extra_variance), process.outlier_sigmas)
+        return -0.5 * (surprise**2 + math.log(variance))
+
+    def doubted(self, log_ratio: float) -> ScaleBelief:
+        """The belief where the scale of the map may be off by all that a measurement differs."""
+        covariance = self.covariance.copy()
+        covariance[_SCALE, _SCALE] += (log_ratio - self.expected_measurement) ** 2
+        return ScaleBelief(self.mean, covariance)
+
+    def rescaled(self, log_factor: float) -> ScaleBelief:
+        """The belief after the map was made larger by ``exp(log_factor)``."""
+        return ScaleBelief(self.mean + np.array([log_factor, 0.0, 0.0]), self.covariance)
+
+
+@dataclass(frozen=True)
+class ScaleBeliefs:
+    """Beliefs under several processes, and how much each counts.
+
+    Attributes
+    ----------
+    processes, beliefs : one of each per hypothesis.
+    log_weights : (hypotheses,) logs of their probabilities.
+    surprises : measurements in a row that surprised the likeliest of them.
+    """
+
+    processes: tuple[ScaleProcess, ...]
+    beliefs: tuple[ScaleBelief, ...]
+    log_weights: NDArray[np.float64]
+    surprises: int = 0
+
+    @classmethod
+    def at_start(cls, process: ScaleProcess) -> ScaleBeliefs:
+        """Every hypothesis alike; ``process`` gives what they have in common."""
+        processes = tuple(
+            replace(process, error_sigma=error_sigma, frame_sigma=frame_sigma)
+            for error_sigma in process.error_sigmas
+            for frame_sigma in process.frame_sigmas
+        )
+        beliefs = tuple(ScaleBelief.at_start(each) for each in processes)
+        return cls(processes, beliefs, np.full(len(processes), -math.log(len(processes))))
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Probabilities (hypotheses,) of the hypotheses."""
+        weights = np.exp(self.log_weights - self.log_weights.max())
+        return np.asarray(weights / weights.sum())
+
+    @property
+    def log_scale(self) -> float:
+        """Expected log of map depth over true depth."""
+        return float(self.weights @ [belief.log_scale for belief in self.beliefs])
+
+    @property
+    def log_scale_variance(self) -> float:
+        """Variance of it: that within the hypotheses, and that between them."""
+        within = [belief.log_scale_sigma**2 for belief in self.beliefs]
+        between = [(belief.log_scale - self.log_scale) ** 2 for belief in self.beliefs]
+        return float(self.weights @ np.add(within, between))
+
+    @property
+    def expected_measurement(self) -> float:
+        """Expected log of map depth over prior depth."""
+        return float(self.weights @ [belief.expected_measurement for belief in self.beliefs])
+
+    def after(self, step_m: float, turn_rad: float) -> ScaleBeliefs:
+        """The beliefs a distance and a turn further on."""
+        each = zip(self.beliefs, self.processes, strict=True)
+        return replace(self, beliefs=tuple(belief.after(step_m, process, turn_rad) for belief, process in each))
+
+    def measured(self, log_ratio: float, extra_variance: float = 0.0) -> ScaleBeliefs:
+        """The beliefs after a frame measured log (map depth / prior depth)."""
+        is_surprise = self.surprise_sigmas(log_ratio) > self.processes[0].outlier_sigmas
+        surprises = self.surprises + 1 if is_surprise else 0
+        if surprises >= self.processes[0].patience:
+            return self._scale_doubted(log_ratio).measured(log_ratio, extra_variance)
+        each = list(zip(self.beliefs, self.processes, strict=True))
+        gained = np.array([belief.log_likelihood(log_ratio, process, extra_variance) for belief, process in each])
+        log_weights = self.log_weights + gained
+        return replace(
+            self,
+            beliefs=tuple(belief.measured(log_ratio, process, extra_variance) for belief, process in each),
+            log_weights=log_weights - log_weights.max(),
+            surprises=surprises,
+        )
+
+    def _scale_doubted(self, log_ratio: float) -> ScaleBeliefs:
+        """The beliefs where the scale of the map may be off by all that a measurement differs."""
+        return replace(self, beliefs=tuple(belief.doubted(log_ratio) for belief in self.beliefs), surprises=0)
+
+    def surprise_sigmas(self, log_ratio: float) -> float:
+        """How far a measurement lies from what is expected, in standard deviations of the likeliest hypothesis."""
+        best = int(self.log_weights.argmax())
+        return self.beliefs[best].surprise_sigmas(log_ratio, self.processes[best])
+
+    def with_unknown_scale(self) -> ScaleBeliefs:
+        """The beliefs where a new map begins."""
+        each = zip(self.beliefs, self.processes, strict=True)
+        return replace(self, beliefs=tuple(belief.with_unknown_scale(process) for belief, process in each))
+
+    def rescaled(self, log_factor: float) -> ScaleBeliefs:
+        """The beliefs after the map was made larger by ``exp(log_factor)``."""
+        return replace(self, beliefs=tuple(belief.rescaled(log_factor) for belief in self.beliefs))
