@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from droid_bridge.lie import se3_retract
+from droid_bridge.pose_covariance import PoseInformation
 from droid_bridge.projection import CellGrid, reproject
 
 
@@ -53,12 +54,22 @@ class DepthTerms:
     residual : (frames, cells) step that would satisfy each cell, where the frame's scale state stays as it is.
     scale_information : (frames,) information of each frame's log-scale state; 0 leaves the state out.
     scale_residual : (frames,) step that would satisfy each scale state alone.
+    yields : a cell's information is divided by 1 + this times the flow's information over it: strong where the
+        parallax says little, weak where it says more; 0 is never.
     """
 
     information: Tensor
     residual: Tensor
     scale_information: Tensor
     scale_residual: Tensor
+    yields: float = 0.0
+
+    def beside(self, flow_information: Tensor) -> Tensor:
+        """The information (frames, cells) that counts beside that of the flow."""
+        if self.yields == 0:
+            return self.information
+        squared = self.information * self.information
+        return squared / (self.information + self.yields * flow_information).clamp(min=1e-12)
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,8 @@ class NormalEquations:
     depth_depth : (frames, cells), C without damping.
     pose_rhs : (frames, 6) float64, v.
     depth_rhs : (frames, cells), w.
+    squares : weighted sum of the squared residuals.
+    observations : how many coordinates counted.
     """
 
     pose_pose: Tensor
@@ -105,6 +118,8 @@ class NormalEquations:
     depth_depth: Tensor
     pose_rhs: Tensor
     depth_rhs: Tensor
+    squares: Tensor
+    observations: Tensor
 
 
 @dataclass(frozen=True)
@@ -167,6 +182,8 @@ def linearise(estimate: Estimate, factors: FlowFactors, grid: CellGrid, options:
         depth_depth=depth_depth,
         pose_rhs=pose_rhs,
         depth_rhs=depth_rhs,
+        squares=torch.vdot((weight * residual).flatten(), residual.flatten()),
+        observations=torch.count_nonzero(weight),
     )
 
 
@@ -209,7 +226,20 @@ def step(
     free_poses: Tensor,
     options: SolverOptions,
 ) -> Estimate:
-    """One Gauss-Newton step.
+    """The estimate after one Gauss-Newton step; see ``informed_step``."""
+    return informed_step(estimate, factors, terms, grid, free_poses, options)[0]
+
+
+def informed_step(
+    estimate: Estimate,
+    factors: FlowFactors,
+    terms: DepthTerms,
+    grid: CellGrid,
+    free_poses: Tensor,
+    options: SolverOptions,
+    independent_share: float = 1.0,
+) -> tuple[Estimate, PoseInformation]:
+    """One Gauss-Newton step, and what is known of the poses where it starts.
 
     Parameters
     ----------
@@ -218,22 +248,25 @@ def step(
     grid : the cells.
     free_poses : (poses,) indices of the frames whose pose may move; at least one frame must not be in it.
     options : damping and robustness.
+    independent_share : share of the cells that err independently; the weights of the factors have it in them.
 
     Returns
     -------
-    The estimate after the step, or the one given where the system had no finite solution.
+    The estimate after the step, or the one given where the system had no finite solution; and the information of
+    the poses that may move.
     """
     normal = linearise(estimate, factors, grid, options)
     frames = estimate.inverse_depth.shape[0]
     device = free_poses.device
-    depth_depth = normal.depth_depth + terms.information + options.depth_damping
-    depth_rhs = normal.depth_rhs + terms.information * terms.residual
+    information = terms.beside(normal.depth_depth)
+    depth_depth = normal.depth_depth + information + options.depth_damping
+    depth_rhs = normal.depth_rhs + information * terms.residual
     pose_rows = _pose_rows(free_poses)
     poses = pose_rows.numel()
 
     # One row per frame beneath the poses couples its scale state to its own depths, whose
     # residual both move alike.
-    coupling = torch.cat([normal.pose_depth[:, pose_rows], terms.information[:, None]], dim=1)
+    coupling = torch.cat([normal.pose_depth[:, pose_rows], information[:, None]], dim=1)
     eliminated = coupling / depth_depth[:, None]
     reduced_blocks = (eliminated @ coupling.mT).double()
     reduced_rhs = (eliminated @ depth_rhs[..., None]).double()[..., 0]
@@ -248,24 +281,28 @@ def step(
     scales = poses + torch.arange(frames, device=device)
     system[:poses, scales] = -reduced_blocks[:, :poses, poses].T
     system[scales, :poses] = -reduced_blocks[:, poses, :poses]
-    own = terms.information.sum(dim=1).double() + terms.scale_information.double()
+    own = information.sum(dim=1).double() + terms.scale_information.double()
     system[scales, scales] = own - reduced_blocks[:, poses, poses]
     rhs[scales] = (
         terms.scale_information.double() * terms.scale_residual.double()
-        + (terms.information * terms.residual).sum(dim=1).double()
+        + (information * terms.residual).sum(dim=1).double()
         - reduced_rhs[:, poses]
     )
     diagonal = system.diagonal()
-    diagonal[:poses] += options.pose_damping + options.pose_damping_relative * diagonal[:poses]
     unused = scales[terms.scale_information <= 0]
     system[unused], system[:, unused], rhs[unused] = 0, 0, 0
     diagonal[unused] = 1
+    unknown_depths = torch.count_nonzero(normal.depth_depth)
+    redundancy = independent_share * (normal.observations - unknown_depths) - poses
+    known = PoseInformation(system.clone(), free_poses.numel(), normal.squares, redundancy)
+    diagonal[:poses] += options.pose_damping + options.pose_damping_relative * diagonal[:poses]
     solution, failed = torch.linalg.solve_ex(system, rhs)
     if bool(failed) or not bool(torch.isfinite(solution).all()):
-        return estimate
+        return estimate, known
     back = torch.cat([solution[:poses].expand(frames, poses), solution[poses:, None]], dim=1)
     depth_step = (depth_rhs - (back[:, None].to(coupling.dtype) @ coupling)[:, 0]) / depth_depth
-    return _stepped(estimate, free_poses, solution[:poses].reshape(-1, 6), depth_step, solution[poses:], options)
+    steps = solution[:poses].reshape(-1, 6), depth_step, solution[poses:]
+    return _stepped(estimate, free_poses, *steps, options), known
 
 
 def _stepped(

@@ -6,33 +6,49 @@ prior gives one. A frame that leaves is final; its matches leave with it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Generic
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from droid_bridge.bundle_adjustment import (
     Estimate,
     FlowFactors,
     SolverOptions,
-    motion_only_step,
-    step,
+    informed_step,
+    linearise,
 )
-from droid_bridge.lie import se3_inverse
+from droid_bridge.lie import se3_inverse, se3_orthonormalised
 from droid_bridge.matching.matcher import FeaturesT, Match
-from droid_bridge.projection import CellGrid, relative_poses, reproject_coords
+from droid_bridge.pose_covariance import PoseInformation
+from droid_bridge.pose_fit import fit_pose
+from droid_bridge.projection import CellGrid, reproject_coords
 from droid_bridge.scale_prior import CellPrior, ScalePriorOptions, prior_terms
 
 
 @dataclass(frozen=True)
 class WindowFrame(Generic[FeaturesT]):
-    """What stays the same of a frame in the window."""
+    """What stays the same of a frame in the window.
+
+    Attributes
+    ----------
+    frame_index, stamp_ns : of the frame.
+    features : what the matcher keeps of its image.
+    prior : its metric depth; None where it has none, or none to trust.
+    gray : uint8 (height, width), the working image.
+    rgb : uint8 (rows, columns, 3), the colour of each cell.
+    """
 
     frame_index: int
     stamp_ns: int
     features: FeaturesT
     prior: CellPrior | None
+    gray: NDArray[np.uint8]
+    rgb: NDArray[np.uint8]
 
 
 class FactorGraph(Generic[FeaturesT]):
@@ -47,6 +63,8 @@ class FactorGraph(Generic[FeaturesT]):
         self._prior_options = prior_options
         self._independent_share = independent_share
         self._matches: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self.log_growth = 0.0  # of the map since its start, by ``rescale``
+        self.information: PoseInformation | None = None  # of the poses that the last adjustment moved
         device = grid.rays.device
         self.estimate = Estimate(
             torch.zeros(0, 4, 4, dtype=torch.float64, device=device),
@@ -74,27 +92,24 @@ class FactorGraph(Generic[FeaturesT]):
             torch.cat([old.log_scale, scale]),
         )
 
-    def set_newest_depth(self, inverse_depth: Tensor, log_scale: float, prior: CellPrior | None) -> None:
-        """Replace the inverse depths (cells,), the scale state and the prior of the newest frame."""
-        self.frames[-1] = replace(self.frames[-1], prior=prior)
+    def set_depth(self, position: int, inverse_depth: Tensor, log_scale: float, prior: CellPrior | None) -> None:
+        """Replace the inverse depths (cells,), the scale state and the prior of a frame."""
+        self.frames[position] = replace(self.frames[position], prior=prior)
         depths, scales = self.estimate.inverse_depth.clone(), self.estimate.log_scale.clone()
-        depths[-1], scales[-1] = inverse_depth, log_scale
+        depths[position], scales[position] = inverse_depth, log_scale
         self.estimate = replace(self.estimate, inverse_depth=depths, log_scale=scales)
-
-    def restart_pair(self, second_from_first: Tensor, inverse_depth: Tensor) -> None:
-        """Place the second of two frames, and the inverse depths (cells,) of the first, anew."""
-        poses, depths = self.estimate.camera_from_world.clone(), self.estimate.inverse_depth.clone()
-        poses[1] = second_from_first @ poses[0]
-        depths[0] = inverse_depth
-        self.estimate = replace(self.estimate, camera_from_world=poses, inverse_depth=depths)
 
     def connect(self, source: int, target: int, match: Match) -> None:
         """Keep where the cells of one frame (by position in the window) were found in another."""
-        device, dtype = self.grid.rays.device, self.grid.rays.dtype
-        coords = torch.from_numpy(match.coords).to(device, dtype).permute(2, 0, 1).flatten(1)
-        weight = torch.from_numpy(match.weight).to(device, dtype).permute(2, 0, 1).flatten(1)
+        coords, weight = self._as_tensors(match)
         key = (self.frames[source].frame_index, self.frames[target].frame_index)
         self._matches[key] = (coords, weight * self._independent_share)
+
+    def _as_tensors(self, match: Match) -> tuple[Tensor, Tensor]:
+        """Coordinates and weights, both (2, cells)."""
+        device, dtype = self.grid.rays.device, self.grid.rays.dtype
+        coords = torch.from_numpy(match.coords).to(device, dtype).permute(2, 0, 1).flatten(1)
+        return coords, torch.from_numpy(match.weight).to(device, dtype).permute(2, 0, 1).flatten(1)
 
     def factors(self, source: int | None = None) -> FlowFactors:
         """All matches of the window, or those of one source frame."""
@@ -112,55 +127,76 @@ class FactorGraph(Generic[FeaturesT]):
             torch.stack([match[1] for _, _, match in chosen]),
         )
 
-    def drop_newest(self) -> None:
-        """Forget the newest frame and its matches."""
-        self._forget(len(self.frames) - 1)
+    @property
+    def inlier_width_cells(self) -> float:
+        """Residual up to which a match agrees with the geometry."""
+        return 4 * (self._solver.cauchy_scale_cells or 1.0)
 
-    def estimate_newest_pose(self, source: int, iterations: int, widen: float) -> Tensor:
-        """Move the newest pose alone to fit the flow from one frame, and give the residuals.
+    def pose_against(
+        self, source: int, match: Match, start: Tensor, iterations: int, widen: float
+    ) -> tuple[Tensor, Tensor, PoseInformation]:
+        """The pose of a frame outside the window that fits a match of one inside.
 
         Parameters
         ----------
-        source : position of the frame whose depths are trusted.
+        source : position of the frame whose pose and depths are trusted.
+        match : its cells in the frame outside.
+        start : (4, 4) camera_from_world to begin at.
         iterations : Gauss-Newton steps at each width of the loss.
         widen : factor on the width of the loss in the first half of the steps.
 
         Returns
         -------
-        (cells,) residual norms in cells, NaN without a match.
+        (4, 4) camera_from_world; (cells,) distances in cells between where cells were found and where they should
+        be, NaN without a match; and what is known of the pose.
         """
-        newest = len(self.frames) - 1
-        both = [source, newest]
-        pair = Estimate(*(unknown[both] for unknown in self._unknowns()))
-        between = self._factors_between(source, newest)
-        second = torch.ones_like(between.target)
-        factors = replace(between, source=torch.zeros_like(second), target=second)
+        source_pose = self.estimate.camera_from_world[source]
+        relative = (start @ se3_inverse(source_pose)).cpu().numpy()
         scale = self._solver.cauchy_scale_cells or 1.0
         for width in (widen * scale, scale):
-            options = replace(self._solver, cauchy_scale_cells=width)
-            for _ in range(iterations):
-                pair = motion_only_step(pair, factors, self.grid, second, options)
-        poses = self.estimate.camera_from_world.clone()
-        poses[newest] = pair.camera_from_world[1]
-        self.estimate = replace(self.estimate, camera_from_world=poses)
-        return self.residual_norms(source, newest)
+            fit = fit_pose(
+                relative,
+                _as_float64(self.grid.rays),
+                _as_float64(self.estimate.inverse_depth[source]),
+                match.coords.reshape(-1, 2).T.astype(np.float64),
+                match.weight.reshape(-1, 2).T.astype(np.float64),
+                self.grid.camera,
+                width,
+                iterations,
+                self._solver.min_depth_ratio,
+            )
+            relative = fit.target_from_source
+        pose = se3_orthonormalised(torch.from_numpy(relative).to(start) @ source_pose)
+        return pose, self.residual_norms(match, source, pose), fit.information(self._independent_share)
 
-    def _unknowns(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.estimate.camera_from_world, self.estimate.inverse_depth, self.estimate.log_scale
+    def residual_norms(self, match: Match, source: int, target_pose: Tensor) -> Tensor:
+        """Distances (cells,) in cells of a frame's matches from where a target at a pose (4, 4) has them."""
+        target_from_source = target_pose @ se3_inverse(self.estimate.camera_from_world[source])
+        depths = self.estimate.inverse_depth[source]
+        coords, depth_ratio = reproject_coords(target_from_source[None], depths[None], self.grid)
+        found, weight = self._as_tensors(match)
+        norms = torch.linalg.vector_norm(found - coords[0], dim=0)
+        usable = (weight.amax(dim=0) > 0) & (depth_ratio[0] > self._solver.min_depth_ratio)
+        return torch.where(usable, norms, torch.nan)
 
-    def _factors_between(self, source: int, target: int) -> FlowFactors:
-        every = self.factors(source)
-        chosen = every.target == target
-        return FlowFactors(every.source[chosen], every.target[chosen], every.coords[chosen], every.weight[chosen])
+    def matched(self, position: int) -> Tensor:
+        """Cells (cells,) of a frame that were found in any other."""
+        index = self.frames[position].frame_index
+        weights = [match[1].amax(dim=0) for (source, _), match in self._matches.items() if source == index]
+        if not weights:
+            return torch.zeros_like(self.estimate.inverse_depth[position], dtype=torch.bool)
+        return torch.stack(weights).amax(dim=0) > 0
 
-    def residual_norms(self, source: int, target: int) -> Tensor:
-        """Distances (cells,) in cells between where a frame's cells were found and where they should be."""
-        factors = self._factors_between(source, target)
-        poses = relative_poses(self.estimate.camera_from_world, factors.source, factors.target)
-        coords, depth_ratio = reproject_coords(poses, self.estimate.inverse_depth[factors.source], self.grid)
-        norms = torch.linalg.vector_norm(factors.coords - coords, dim=1)
-        usable = (factors.weight.amax(dim=1) > 0) & (depth_ratio > self._solver.min_depth_ratio)
-        return torch.where(usable, norms, torch.nan)[0]
+    def inverse_depth_sigma(self, position: int) -> Tensor:
+        """Relative errors (cells,) of a frame's inverse depths with the poses as they are; infinite if unseen."""
+        information = torch.zeros_like(self.estimate.inverse_depth[position])
+        if any(source == self.frames[position].frame_index for source, _ in self._matches):
+            flow = linearise(self.estimate, self.factors(position), self.grid, self._solver)
+            information += flow.depth_depth[position] / self._independent_share
+        prior = self.frames[position].prior
+        if prior is not None:
+            information += prior.information
+        return information.rsqrt()
 
     def optimise(self, iterations: int) -> None:
         """Gauss-Newton steps on every pose but the held ones, every depth and every scale state."""
@@ -175,8 +211,12 @@ class FactorGraph(Generic[FeaturesT]):
                 self.estimate.inverse_depth,
                 self.estimate.log_scale,
                 self._prior_options,
+                self._independent_share,
+                scale_is_held=self.held_poses > 1,
             )
-            self.estimate = step(self.estimate, factors, terms, self.grid, free, self._solver)
+            self.estimate, self.information = informed_step(
+                self.estimate, factors, terms, self.grid, free, self._solver, self._independent_share
+            )
 
     @property
     def held_poses(self) -> int:
@@ -185,16 +225,21 @@ class FactorGraph(Generic[FeaturesT]):
         """
         return len(self.frames) // 2 if len(self.frames) > 3 else 1
 
-    def rescale(self, factor: float) -> None:
-        """Make the map larger by a factor, about the centre of the oldest camera."""
+    def rescale(self, factor: float, centre: Tensor) -> None:
+        """Make the map larger by a factor, about a point (3,) of the world."""
+        self.log_growth += math.log(factor)
         world_from_camera = se3_inverse(self.estimate.camera_from_world)
         centres = world_from_camera[:, :3, 3]
-        world_from_camera[:, :3, 3] = centres[0] + factor * (centres - centres[0])
-        self.estimate = replace(
-            self.estimate,
-            camera_from_world=se3_inverse(world_from_camera),
-            inverse_depth=self.estimate.inverse_depth / factor,
+        world_from_camera[:, :3, 3] = centre + factor * (centres - centre)
+        self.estimate = Estimate(
+            se3_inverse(world_from_camera),
+            self.estimate.inverse_depth / factor,
+            self.estimate.log_scale + math.log(factor),
         )
+        self.frames = [
+            replace(frame, prior=None if frame.prior is None else frame.prior.rescaled(math.log(factor)))
+            for frame in self.frames
+        ]
 
     def drop_oldest(self) -> None:
         """Let the oldest frame go."""
@@ -206,3 +251,7 @@ class FactorGraph(Generic[FeaturesT]):
         keep = [k for k in range(len(self.frames) + 1) if k != position]
         old = self.estimate
         self.estimate = Estimate(old.camera_from_world[keep], old.inverse_depth[keep], old.log_scale[keep])
+
+
+def _as_float64(values: Tensor) -> NDArray[np.float64]:
+    return values.cpu().numpy().astype(np.float64)

@@ -12,7 +12,9 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 from droid_bridge.errors import DroidBridgeError
+from droid_bridge.graph_domain import free_domain_id
 
+FINISH_TIMEOUT_S = 1800  # a node may adjust all keyframes of a long drive before its files are finished
 STOP_TIMEOUT_S = 20
 LAST_LINES = 3
 
@@ -36,14 +38,16 @@ def run_command(module: str, *arguments: str) -> None:
 class GraphProcesses:
     """ROS nodes in processes of their own, on a ROS domain of their own, with one log file each.
 
+    Whatever domain the shell is in: graphs beside each other, and a robot's, must not meet.
     Used as a context: on leaving, every node gets SIGINT and the time to finish its files.
     """
 
     def __init__(self, log_folder: Path) -> None:
         self._log_folder = log_folder
+        self.domain_id = free_domain_id()
         self._environment = os.environ | {
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1)),
+            "ROS_DOMAIN_ID": str(self.domain_id),
         }
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -89,9 +93,10 @@ class GraphProcesses:
         for process in self._nodes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
+        timeout_s = FINISH_TIMEOUT_S if kind is None else STOP_TIMEOUT_S
         for process in self._nodes.values():
             try:
-                process.wait(timeout=STOP_TIMEOUT_S)
+                process.wait(timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

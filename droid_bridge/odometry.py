@@ -3,62 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from droid_bridge.depth_transfer import carried_inverse_depth, filled
+from droid_bridge.covariance_chain import CovarianceChain
+from droid_bridge.depth_transfer import filled
 from droid_bridge.errors import DroidBridgeError
-from droid_bridge.expected_motion import expected_coords, median_motion_cells
 from droid_bridge.factor_graph import FactorGraph, WindowFrame
-from droid_bridge.frame_check import MIN_SIDE_PX, check_frame
+from droid_bridge.frame_check import check_frame
+from droid_bridge.frame_observation import FrameObserver
+from droid_bridge.keyframe_record import KeyframeRecord
 from droid_bridge.keyframes import median_motion_px
-from droid_bridge.lie import se3_exp, se3_inverse, se3_log, se3_orthonormalised
-from droid_bridge.matching.matcher import CELL_PX, FramePair, Match, PairMatch
-from droid_bridge.matching.optical_flow import OpticalFlowFeatures, OpticalFlowMatcher
+from droid_bridge.lie import se3_inverse
+from droid_bridge.matching.choice import AnyFeatures, create_matcher
+from droid_bridge.matching.matcher import Matcher
+from droid_bridge.motion import MotionModel
 from droid_bridge.odometry_config import OdometryConfig
 from droid_bridge.odometry_update import OdometryUpdate, StepClock, TrackedPose, TrackingStatus
-from droid_bridge.projection import CellGrid
-from droid_bridge.scale_prior import CellPrior, cell_prior, fit_prior, trusted
+from droid_bridge.passed_frames import PassedFrames
+from droid_bridge.pose_search import PoseFit, find_pose, with_residuals
+from droid_bridge.retirement import keyframe_record
+from droid_bridge.scale_prior import CellPrior, PriorFit, fit_prior
+from droid_bridge.scale_tracking import ScaleTracker
 from droid_bridge.two_view import estimate_two_view
+from droid_bridge.window_growth import adjust, carried_from_keyframe, connect_further
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.frame import Frame
 
 __all__ = ["Odometry", "OdometryConfig", "OdometryUpdate", "TrackedPose", "TrackingStatus"]
 
-_MATCHERS: dict[str, Callable[[], OpticalFlowMatcher]] = {"optical_flow": OpticalFlowMatcher}
-_FAST_MOTION_PX = 12  # median motion from which a search does better from the expected one than from none
-_GOOD_INLIER_SHARE = 0.35
-_MIN_INLIER_SHARE = 0.2
-
 
 class Odometry:
-    """Monocular odometry of one camera over a sliding window of frames."""
+    """Monocular odometry of one camera over a sliding window of keyframes.
 
-    def __init__(self, config: OdometryConfig | None = None) -> None:
+    A frame that sees little new is placed against the last keyframe and let go; one that sees more becomes a
+    keyframe and is adjusted together with the window.
+
+    Parameters
+    ----------
+    config : what it is told.
+    matcher : used instead of the one that the config names.
+    """
+
+    def __init__(self, config: OdometryConfig | None = None, matcher: Matcher[AnyFeatures] | None = None) -> None:
         self._config = config or OdometryConfig()
         torch.set_num_threads(self._config.torch_threads)
-        self._matcher = _MATCHERS[self._config.matcher]()
+        self._matcher = matcher or create_matcher(
+            self._config.matcher, self._config.device, self._config.droid_weights
+        )
         self.reset()
 
     def reset(self) -> None:
         """Forget everything; the next frame is the first of a new world."""
         self._camera: PinholeCamera | None = None
-        self._graph: FactorGraph[OpticalFlowFeatures] | None = None
+        self._graph: FactorGraph[AnyFeatures] | None = None
+        self._passed = PassedFrames()
+        self._scale = ScaleTracker(self._config.scale_process, self._config.prior)
         self._last_stamp_ns: int | None = None
-        self._newest_match: Match | None = None
-        self._has_metric_scale = False
+        self._has_metric_scale = self._was_metric = False
         self._has_shape = False
         self._flat_depth_m = self._config.flat_depth_m
         self._lost_frames = 0
-        self._last_pose = torch.eye(4, dtype=torch.float64)
-        self._last_pose_ns = 0
-        self._velocity_per_ns = torch.zeros(6, dtype=torch.float64)
+        self._best_inlier_share = 0.0
+        self._retired: list[KeyframeRecord] = []
+        self._motion = MotionModel()
+        self._unscaled: dict[int, TrackedPose] = {}
+        self._uncertainty = CovarianceChain(self._config.scale_process)
 
     def track(self, frame: Frame) -> OdometryUpdate:
         """Estimate the pose of the next frame.
@@ -78,272 +92,318 @@ class Odometry:
         new = self._observe(frame)
         clock.lap("prepare")
         if self._graph is None:
-            return self._start(new, clock)
-        predicted = self._predict(new.stamp_ns)
-        self._retire_passing_frame()
-        match, residuals = self._find_pose(new, predicted)
-        inlier_share = self._inlier_share(residuals)
+            self._begin_map(new)
+            return self._report(new, None, clock)
+        predicted = self._motion.predicted(new.stamp_ns).to(self._observer.grid.rays.device)
+        fit = find_pose(self._graph, new, predicted, self._matcher, self._has_shape)
         clock.lap("pose")
-        if inlier_share < _MIN_INLIER_SHARE:
-            return self._coast(new, predicted, inlier_share, clock)
         if not self._has_shape:
-            return self._answer_without_shape(new, inlier_share, clock)
-        self._initialise_depth(match.backward)
-        self._connect_further()
-        clock.lap("match")
-        self._adjust()
-        clock.lap("adjust")
-        return self._report(new, inlier_share, clock)
+            return self._track_without_shape(new, fit, predicted, clock)
+        if fit.is_lost:
+            return self._coast(new, predicted, fit, clock)
+        self._scale.move(*self._motion.step_to(fit.camera_from_world))
+        if self._is_keyframe(fit):
+            self._grow(new, fit, clock)
+        else:
+            self._pass(new, fit)
+        return self._report(new, fit, clock)
+
+    def add_depth(
+        self, stamp_ns: int, depth_m: NDArray[np.float32], confidence: NDArray[np.float32] | None = None
+    ) -> bool:
+        """Take in a depth map that came after its image was tracked.
+
+        Parameters
+        ----------
+        stamp_ns : stamp of the image it belongs to.
+        depth_m : float32 (height, width) metres, NaN where there is no reading.
+        confidence : float32 (height, width) from 0 to 1, or None.
+
+        Returns
+        -------
+        Whether it was of use: its image is a keyframe of the window that had no depth yet.
+        """
+        position = self._awaiting_depth(stamp_ns)
+        if position is None or not self._config.scale_prior:
+            return False
+        prior = self._observer.prior_of(depth_m, confidence, self._config.prior)
+        if prior is None:
+            return False
+        graph = self._map
+        if not self._has_shape:
+            self._shape_from(prior)
+            return True
+        depths = graph.estimate.inverse_depth[position]
+        known = torch.where(graph.matched(position), depths, torch.nan)
+        fit = fit_prior(prior, depths, graph.matched(position))
+        if self._becomes_metric(fit):
+            return True
+        expected, log_scale = self._scale.expected(prior, known)
+        if expected is not None:
+            graph.set_depth(position, depths, log_scale, expected)
+        self._correct(self._scale.measure(prior, fit))
+        return True
+
+    def flush(self) -> tuple[KeyframeRecord, ...]:
+        """Give the frames still in the window, oldest first; the next frame starts a new map at the last pose."""
+        self._retire_all()
+        self._graph = None
+        return self._take_retired()
 
     # --- what a frame brings -----------------------------------------------------------------------------------
 
-    def _observe(self, frame: Frame) -> WindowFrame[OpticalFlowFeatures]:
-        """Features and prior of a frame at working size; the first frame fixes that size."""
+    def _observe(self, frame: Frame) -> WindowFrame[AnyFeatures]:
+        """What to keep of a frame; the first one fixes the size of the images."""
         if self._camera is None:
             self._camera = frame.camera
-            self._working = _working_camera(frame.camera, self._config.image_area_px)
-            columns, rows = self._working.width_px // CELL_PX, self._working.height_px // CELL_PX
-            self._grid = CellGrid.of_camera(
-                self._working.resized(columns, rows), torch.device(self._config.device)
+            self._observer = FrameObserver(
+                frame.camera, self._config.image_area_px, self._config.device, self._matcher
             )
         self._last_stamp_ns = frame.stamp_ns
-        size = (self._working.width_px, self._working.height_px)
-        image = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        return WindowFrame(
-            frame.index, frame.stamp_ns, self._matcher.prepare(image), self._prior_of(frame.depth_m)
-        )
-
-    def _prior_of(self, depth_m: NDArray[np.float32] | None) -> CellPrior | None:
-        if not self._config.scale_prior:
-            return None
-        columns, rows = self._grid.camera.width_px, self._grid.camera.height_px
-        return cell_prior(depth_m, columns, rows, self._config.prior, self._grid.rays.device)
+        return self._observer.observe(frame, self._config.prior if self._config.scale_prior else None)
 
     # --- starting, losing and finding the map ------------------------------------------------------------------
 
-    def _start(self, new: WindowFrame[OpticalFlowFeatures], clock: StepClock) -> OdometryUpdate:
+    def _begin_map(self, new: WindowFrame[AnyFeatures]) -> None:
         """A map of one frame, at the last known pose."""
-        pose = self._last_pose.to(self._grid.rays.device)
-        self._has_metric_scale = self._has_shape = new.prior is not None
-        self._graph = FactorGraph(
-            self._grid, self._config.solver, self._config.prior, self._config.independent_share
-        )
-        known = torch.full_like(self._grid.rays[0], torch.nan)
-        inverse_depth = filled(known, new.prior, 0.0, 1 / self._flat_depth_m)
-        self._graph.add_frame(new, pose, inverse_depth)
+        self._retire_all()
+        grid = self._observer.grid
+        self._graph = FactorGraph(grid, self._config.solver, self._config.prior, self._config.independent_share)
+        flat = torch.full_like(grid.rays[0], 1 / self._flat_depth_m)
+        pose = self._motion.camera_from_world.to(grid.rays.device)
+        self._graph.add_frame(replace(new, prior=None), pose, flat)
+        self._uncertainty.begin_map(self._graph)
         self._lost_frames = 0
-        self._newest_match = None
-        return self._report(new, 1.0, clock)
+        self._best_inlier_share = 0.0
+        self._has_metric_scale = self._has_shape = False
+        if new.prior is not None:
+            self._shape_from(new.prior)
 
-    def _predict(self, stamp_ns: int) -> Tensor:
-        """Pose (4, 4) at a time, by the last velocity."""
-        moved = se3_exp(self._velocity_per_ns * (stamp_ns - self._last_pose_ns)) @ self._last_pose
-        return se3_orthonormalised(moved).to(self._grid.rays.device)
+    def _shape_from(self, prior: CellPrior) -> None:
+        """Give the one frame of a map without shape its depths by its prior."""
+        unknown = torch.full_like(self._observer.grid.rays[0], torch.nan)
+        self._map.set_depth(0, filled(unknown, prior, 0.0, 1 / self._flat_depth_m), 0.0, prior)
+        self._has_shape = self._has_metric_scale = self._was_metric = True
+        self._scale.begin_map()
+        self._correct(self._scale.correction())
+
+    def _track_without_shape(
+        self, new: WindowFrame[AnyFeatures], fit: PoseFit, predicted: Tensor, clock: StepClock
+    ) -> OdometryUpdate:
+        """The pose where no depth is known: by the essential matrix, else by a prior, else against a flat scene.
+
+        Two frames that show a geometry start the map. A turn on the spot shows none and may leave the first frame
+        behind, so the flat scene moves along.
+        """
+        graph = self._map
+        two_view = estimate_two_view(fit.match.forward, graph.grid)
+        if two_view is not None:
+            two_view = two_view.scaled_to(self._flat_depth_m)
+            graph.set_depth(
+                0, filled(two_view.inverse_depth, None, 0.0, 1 / self._flat_depth_m), 0.0, graph.frames[0].prior
+            )
+            pose = two_view.second_from_first @ graph.estimate.camera_from_world[0]
+            residuals = graph.residual_norms(fit.match.forward, 0, pose)
+            fit = with_residuals(fit.match, pose, residuals, graph.inlier_width_cells)
+        if fit.is_lost:
+            return self._coast(new, predicted, fit, clock)
+        if two_view is not None:
+            self._has_shape = True
+            self._grow(new, fit, clock)
+        elif new.prior is not None or median_motion_px(fit.match.forward) > self._config.keyframes.min_parallax_px:
+            self._motion.place(fit.camera_from_world, new.stamp_ns)
+            self._begin_map(new)
+            return self._report(new, None, clock)
+        else:
+            self._passed.add(new, fit.camera_from_world, graph)
+        return self._report(new, fit, clock)
 
     def _coast(
-        self,
-        new: WindowFrame[OpticalFlowFeatures],
-        predicted: Tensor,
-        inlier_share: float,
-        clock: StepClock,
+        self, new: WindowFrame[AnyFeatures], predicted: Tensor, fit: PoseFit, clock: StepClock
     ) -> OdometryUpdate:
-        """Answer with the predicted pose; after too many, start a new map there."""
+        """Answer with the predicted pose; after too many, or with a map just begun, begin a new one there."""
         graph = self._map
-        graph.drop_newest()
-        self._newest_match = None
         self._lost_frames += 1
-        self._last_pose, self._last_pose_ns = predicted.cpu(), new.stamp_ns
-        if self._lost_frames >= self._config.max_lost_frames:
-            self._flat_depth_m = 1 / float(graph.estimate.inverse_depth[-1].median())
-            self._start(new, clock)
         pose = se3_inverse(predicted).cpu().numpy()
         tracked = TrackedPose(new.frame_index, new.stamp_ns, pose)
-        return OdometryUpdate(
-            new.stamp_ns,
-            new.frame_index,
-            pose,
-            (tracked,),
-            TrackingStatus.DEGRADED,
-            None,
-            inlier_share,
-            0.0,
-            len(self._map),
-            clock.laps_ms,
-        )
+        self._scale.move(*self._motion.step_to(predicted))
+        self._uncertainty.coast(tracked, self._scale_variance)
+        self._motion.place(predicted, new.stamp_ns)
+        if self._lost_frames >= self._config.max_lost_frames or len(graph) == 1:
+            if self._has_shape:
+                self._flat_depth_m = 1 / float(graph.estimate.inverse_depth[-1].median())
+            self._begin_map(new)
+        return self._update(new, pose, (tracked,), TrackingStatus.DEGRADED, fit, clock)
 
     @property
-    def _map(self) -> FactorGraph[OpticalFlowFeatures]:
+    def _map(self) -> FactorGraph[AnyFeatures]:
         if self._graph is None:
             raise DroidBridgeError("odometry has no map yet; track a frame first.")
         return self._graph
 
-    # --- the pose of the new frame -----------------------------------------------------------------------------
-
-    def _retire_passing_frame(self) -> None:
-        """Let the newest frame go if it is no keyframe, else make room for one more.
-
-        A map without shape has one frame: the last keyframe, since a turn on the spot may leave the first behind.
-        """
-        graph = self._map
-        if self._newest_match is not None and not self._config.keyframes.is_keyframe(self._newest_match):
-            graph.drop_newest()
-        elif len(graph) >= (self._config.window_size if self._has_shape else 2):
-            graph.drop_oldest()
-        self._newest_match = None
-
-    def _find_pose(self, new: WindowFrame[OpticalFlowFeatures], predicted: Tensor) -> tuple[PairMatch, Tensor]:
-        """Match the last keyframe to the new frame and fit its pose; if one start fails, the better of two."""
-        graph = self._map
-        keyframe = len(graph) - 1
-        cold = FramePair(graph.frames[keyframe].features, new.features)
-        guided = self._expecting(cold, predicted)
-        is_fast = median_motion_cells(guided.second_from_first) * CELL_PX > _FAST_MOTION_PX
-        attempts = []
-        for pair in (guided, cold) if is_fast else (cold, guided):
-            match = self._matcher.match([pair])[0]
-            graph.add_frame(new, predicted, graph.estimate.inverse_depth[keyframe])
-            graph.connect(keyframe, keyframe + 1, match.forward)
-            residuals = graph.estimate_newest_pose(keyframe, iterations=5, widen=8.0)
-            pose = graph.estimate.camera_from_world[-1]
-            graph.drop_newest()
-            attempts.append((self._inlier_share(residuals), match, residuals, pose))
-            if attempts[-1][0] > _GOOD_INLIER_SHARE:
-                break
-        _, match, residuals, pose = max(attempts, key=lambda attempt: attempt[0])
-        graph.add_frame(new, pose, graph.estimate.inverse_depth[keyframe])
-        graph.connect(keyframe, keyframe + 1, match.forward)
-        graph.connect(keyframe + 1, keyframe, match.backward)
-        self._newest_match = match.forward
-        if not self._has_shape:
-            residuals = self._bootstrapped(match, residuals)
-        return match, residuals
-
-    def _expecting(
-        self, pair: FramePair[OpticalFlowFeatures], predicted: Tensor
-    ) -> FramePair[OpticalFlowFeatures]:
-        """The last keyframe and the new frame, with what the keyframe's depths expect at the predicted pose."""
-        estimate = self._map.estimate
-        new_from_keyframe = predicted @ se3_inverse(estimate.camera_from_world[-1])
-        both = torch.stack([new_from_keyframe, se3_inverse(new_from_keyframe)])
-        coords = expected_coords(both, estimate.inverse_depth[-1].expand(2, -1), self._grid)
-        return replace(pair, second_from_first=coords[0], first_from_second=coords[1])
-
-    def _bootstrapped(self, match: PairMatch, residuals: Tensor) -> Tensor:
-        """Residuals after the map of two frames was started from their essential matrix, where they have one."""
-        graph = self._map
-        two_view = estimate_two_view(match.forward, self._grid)
-        if two_view is None:
-            return residuals
-        self._has_shape = True
-        two_view = two_view.scaled_to(self._flat_depth_m)
-        graph.restart_pair(
-            two_view.second_from_first, filled(two_view.inverse_depth, None, 0.0, 1 / self._flat_depth_m)
-        )
-        return graph.residual_norms(0, 1)
-
-    def _inlier_share(self, residuals: Tensor) -> float:
-        """Share of all cells whose match fits within four widths of the loss."""
-        width = 4 * (self._config.solver.cauchy_scale_cells or 1.0)
-        return float((residuals < width).double().mean())
-
-    def _answer_without_shape(
-        self, new: WindowFrame[OpticalFlowFeatures], inlier_share: float, clock: StepClock
-    ) -> OdometryUpdate:
-        """The pose against a flat scene; a prior, where this frame brings the first one, starts the map here."""
-        if new.prior is None:
-            return self._report(new, inlier_share, clock)
-        self._last_pose = self._map.estimate.camera_from_world[-1].cpu()
-        return self._start(new, clock)
-
     # --- the window --------------------------------------------------------------------------------------------
 
-    def _initialise_depth(self, from_new: Match) -> None:
-        """Inverse depths of the new frame: carried over from the keyframe, else from the prior."""
+    def _is_keyframe(self, fit: PoseFit) -> bool:
         graph = self._map
-        keyframe, newest = len(graph) - 2, len(graph) - 1
-        poses, prior = graph.estimate.camera_from_world, graph.frames[newest].prior
-        carried = carried_inverse_depth(
-            graph.estimate.inverse_depth[keyframe],
-            poses[newest] @ se3_inverse(poses[keyframe]),
-            from_new,
-            self._grid,
+        new_from_keyframe = fit.camera_from_world @ se3_inverse(graph.estimate.camera_from_world[-1])
+        self._best_inlier_share = max(self._best_inlier_share, fit.inlier_share)
+        return self._config.keyframes.is_keyframe(
+            fit.match.forward,
+            new_from_keyframe[:3, :3].cpu().numpy(),
+            graph.grid.camera,
+            fit.inlier_share / max(self._best_inlier_share, 1e-6),
+            is_young=len(graph) <= 2,
         )
-        log_scale = 0.0
-        known = torch.isfinite(carried)
-        fit = None if prior is None else fit_prior(prior, carried, known)
-        if fit is not None and not self._has_metric_scale and fit.cells >= self._config.prior.min_common_cells:
-            graph.rescale(math.exp(-fit.log_scale))
-            carried = carried * math.exp(fit.log_scale)
-            self._velocity_per_ns[:3] *= math.exp(-fit.log_scale)
-            self._has_metric_scale = True
-        elif fit is not None:
-            log_scale = fit.log_scale
-        fallback = float(carried[known].median()) if bool(known.any()) else 1 / self._flat_depth_m
-        if prior is not None:
-            prior = trusted(prior, fit, self._config.prior)
-        graph.set_newest_depth(filled(carried, prior, log_scale, fallback), log_scale, prior)
 
-    def _connect_further(self) -> None:
-        """Match the new frame to the ones before the last keyframe, starting from the geometry."""
+    def _pass(self, new: WindowFrame[AnyFeatures], fit: PoseFit) -> None:
+        """Place a frame that shows little new, and hear what its prior says of the scale."""
+        graph = self._map
+        self._passed.add(new, fit.camera_from_world, graph)
+        if new.prior is None:
+            return
+        carried = carried_from_keyframe(graph, fit)
+        prior_fit = fit_prior(new.prior, carried, torch.isfinite(carried))
+        if not self._becomes_metric(prior_fit):
+            self._correct(self._scale.measure(new.prior, prior_fit))
+
+    def _grow(self, new: WindowFrame[AnyFeatures], fit: PoseFit, clock: StepClock) -> None:
+        """Make a frame a keyframe and adjust the window."""
+        graph = self._map
+        if len(graph) >= self._config.window_size:
+            if not self._waits_for_scale:
+                self._retired.append(keyframe_record(graph, 0, self._observer.working_camera))
+            self._passed.forget(graph.frames[0].frame_index)
+            graph.drop_oldest()
+        carried = carried_from_keyframe(graph, fit)
+        prior, log_scale = self._scale.expected(new.prior if self._has_metric_scale else None, carried)
+        known = carried[torch.isfinite(carried)]
+        fallback = float(known.median()) if known.numel() else 1 / self._flat_depth_m
+        depths = filled(carried, prior, log_scale, fallback)
+        graph.add_frame(replace(new, prior=prior), fit.camera_from_world, depths, log_scale)
+        self._best_inlier_share = 0.0
+        newest = len(graph) - 1
+        graph.connect(newest - 1, newest, fit.match.forward)
+        graph.connect(newest, newest - 1, fit.match.backward)
+        connect_further(graph, self._matcher, self._config.edge_radius)
+        clock.lap("match")
+        young = len(graph) < self._config.edge_radius + 2
+        iterations = self._config.first_iterations if young else self._config.iterations
+        adjust(graph, self._matcher, iterations, self._config.iterations)
+        self._uncertainty.adjust(graph)
+        self._hear_scale(new.prior)
+        clock.lap("adjust")
+
+    def _hear_scale(self, prior: CellPrior | None) -> None:
+        """What the newest keyframe's prior says of the scale, by the depths that its matches gave it."""
+        if prior is None:
+            return
         graph = self._map
         newest = len(graph) - 1
-        others = range(max(0, newest - self._config.edge_radius), newest - 1)
-        if not others:
-            return
-        poses, depths = graph.estimate.camera_from_world, graph.estimate.inverse_depth
-        new_from_other = torch.stack([poses[newest] @ se3_inverse(poses[k]) for k in others])
-        to_new = expected_coords(new_from_other, depths[others.start : others.stop], self._grid)
-        own_depths = depths[newest].expand(len(others), -1)
-        from_new = expected_coords(se3_inverse(new_from_other), own_depths, self._grid)
-        features = graph.frames[newest].features
-        pairs = [
-            FramePair(graph.frames[k].features, features, to_new[n], from_new[n]) for n, k in enumerate(others)
-        ]
-        for k, match in zip(others, self._matcher.match(pairs), strict=True):
-            graph.connect(k, newest, match.forward)
-            graph.connect(newest, k, match.backward)
+        fit = fit_prior(prior, graph.estimate.inverse_depth[newest], graph.matched(newest))
+        if not self._becomes_metric(fit):
+            self._correct(self._scale.measure(prior, fit))
 
-    def _adjust(self) -> None:
-        """Bundle-adjust the window; a young window has further to go."""
-        graph = self._map
-        young = len(graph) < self._config.edge_radius + 2
-        graph.optimise(self._config.first_iterations if young else self._config.iterations)
+    def _becomes_metric(self, fit: PriorFit | None) -> bool:
+        """Give a map without a unit that of a prior; if there never was one, the whole way back to the start."""
+        if self._has_metric_scale or fit is None or fit.cells < self._config.prior.min_common_cells:
+            return False
+        if self._was_metric:
+            self._correct(-fit.log_scale)
+        else:
+            factor = math.exp(-fit.log_scale)
+            self._rescale(factor, torch.zeros(3, dtype=torch.float64))
+            self._unscaled = {index: pose.scaled(factor) for index, pose in self._unscaled.items()}
+            self._uncertainty.rescale(factor)
+        self._has_metric_scale = self._was_metric = True
+        self._scale.begin_map()
+        self._correct(self._scale.correction())
+        return True
 
-    def _report(
-        self, new: WindowFrame[OpticalFlowFeatures], inlier_share: float, clock: StepClock
+    def _correct(self, log_factor: float) -> None:
+        """Let the map grow by a factor about the oldest camera of the window."""
+        if log_factor:
+            oldest = se3_inverse(self._map.estimate.camera_from_world[0])
+            self._rescale(math.exp(log_factor), oldest[:3, 3])
+
+    def _rescale(self, factor: float, centre: Tensor) -> None:
+        self._map.rescale(factor, centre.to(self._map.grid.rays.device))
+        self._passed.rescale(factor)
+        self._motion.rescale(factor, centre.cpu())
+        self._flat_depth_m *= factor
+
+    # --- what goes out -----------------------------------------------------------------------------------------
+
+    def _awaiting_depth(self, stamp_ns: int) -> int | None:
+        """Position in the window of a keyframe that has no prior yet."""
+        frames = [] if self._graph is None else self._graph.frames
+        for position, frame in enumerate(frames):
+            if frame.stamp_ns == stamp_ns and frame.prior is None:
+                return position
+        return None
+
+    def _retire_all(self) -> None:
+        """Note every frame of the window as a keyframe; one without shape has no depths to tell, or no unit."""
+        if self._graph is not None and self._has_shape and not self._waits_for_scale:
+            camera = self._observer.working_camera
+            self._retired += [keyframe_record(self._graph, k, camera) for k in range(len(self._graph))]
+        self._passed = PassedFrames()
+
+    def _take_retired(self) -> tuple[KeyframeRecord, ...]:
+        retired, self._retired = tuple(self._retired), []
+        return retired
+
+    def _report(self, new: WindowFrame[AnyFeatures], fit: PoseFit | None, clock: StepClock) -> OdometryUpdate:
+        window = self._passed.with_keyframes(self._map)
+        newest = torch.from_numpy(window[-1].world_from_camera)
+        if fit is None:
+            self._motion.place(se3_inverse(newest), new.stamp_ns)
+        else:
+            self._motion.move(se3_inverse(newest), new.stamp_ns)
+        information = None if fit is None else fit.information
+        self._uncertainty.see(self._map, window, information, self._scale_variance)
+        self._lost_frames = 0
+        status = TrackingStatus.TRACKING if self._has_shape else TrackingStatus.INITIALIZING
+        if self._waits_for_scale:
+            status = TrackingStatus.INITIALIZING
+            self._unscaled |= {tracked.frame_index: tracked for tracked in window}
+        elif self._unscaled:
+            self._unscaled |= {tracked.frame_index: tracked for tracked in window}
+            window = tuple(self._unscaled[index] for index in sorted(self._unscaled))
+            self._unscaled = {}
+        return self._update(new, window[-1].world_from_camera, window, status, fit, clock)
+
+    @property
+    def _scale_variance(self) -> float | None:
+        """Of the log scale of the map; None while it has no unit."""
+        return self._scale.log_scale_variance if self._has_metric_scale else None
+
+    @property
+    def _waits_for_scale(self) -> bool:
+        return self._config.scale_prior and not self._has_metric_scale
+
+    def _update(
+        self,
+        new: WindowFrame[AnyFeatures],
+        pose: NDArray[np.float64],
+        window: tuple[TrackedPose, ...],
+        status: TrackingStatus,
+        fit: PoseFit | None,
+        clock: StepClock,
     ) -> OdometryUpdate:
         graph = self._map
-        poses = se3_inverse(graph.estimate.camera_from_world).cpu()
-        newest = graph.estimate.camera_from_world[-1].cpu()
-        elapsed_ns = new.stamp_ns - self._last_pose_ns
-        if len(graph) > 1 and elapsed_ns > 0:
-            self._velocity_per_ns = se3_log(newest @ se3_inverse(self._last_pose)) / elapsed_ns
-        self._last_pose, self._last_pose_ns = newest, new.stamp_ns
-        self._lost_frames = 0
-        window = tuple(
-            TrackedPose(frame.frame_index, frame.stamp_ns, poses[k].numpy())
-            for k, frame in enumerate(graph.frames)
-            if k >= graph.held_poses or len(graph) == 1
-        )
-        filling = not self._has_shape or len(graph) <= self._config.edge_radius
+        log_scale = self._scale.expected_log_scale
         return OdometryUpdate(
             stamp_ns=new.stamp_ns,
             frame_index=new.frame_index,
-            world_from_camera=poses[-1].numpy(),
+            world_from_camera=pose,
             window=window,
-            status=TrackingStatus.INITIALIZING if filling else TrackingStatus.TRACKING,
-            prior_scale=None if graph.frames[-1].prior is None else math.exp(float(graph.estimate.log_scale[-1])),
-            inlier_share=inlier_share,
-            median_motion_px=0.0 if self._newest_match is None else median_motion_px(self._newest_match),
+            status=status,
+            prior_scale=None if new.prior is None else math.exp(log_scale),
+            inlier_share=1.0 if fit is None else fit.inlier_share,
+            median_motion_px=0.0 if fit is None else median_motion_px(fit.match.forward),
             keyframes=len(graph),
             latency_ms=clock.laps_ms,
+            covariance=self._uncertainty.covariance,
+            retired=self._take_retired(),
+            has_metric_scale=self._has_metric_scale,
         )
-
-
-def _working_camera(camera: PinholeCamera, area_px: int) -> PinholeCamera:
-    """The camera reduced to about an area, keeping its aspect, with sides that are multiples of a cell."""
-    scale = min(1.0, math.sqrt(area_px / (camera.width_px * camera.height_px)))
-    sides = (
-        max(MIN_SIDE_PX, round(side * scale / CELL_PX) * CELL_PX) for side in (camera.width_px, camera.height_px)
-    )
-    return camera.resized(*sides)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from droid_bridge.bundle_adjustment import SolverOptions
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.frame_check import MIN_SIDE_PX
 from droid_bridge.keyframes import KeyframeRule
+from droid_bridge.matching.choice import MATCHERS
 from droid_bridge.scale_prior import ScalePriorOptions
-
-MATCHERS = ("optical_flow",)
+from droid_bridge.scale_process import ScaleProcess
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,17 @@ class OdometryConfig:
     window_size : frames that are estimated together.
     edge_radius : each frame is matched to this many before it.
     image_area_px : images are reduced to about this area, in pixels.
-    matcher : name of the matcher; "optical_flow" needs no weights.
+    matcher : "optical_flow" needs no weights and any CPU; "droid" is DROID-SLAM's network and wants a GPU.
+    droid_weights : its weights; None is droid.pth in the cache folder.
     iterations : Gauss-Newton steps per frame.
     first_iterations : steps per frame while the window fills.
     independent_share : share of the cells whose errors are independent; neighbours err together.
     flat_depth_m : median depth that the first map gets where no prior gives one.
     max_lost_frames : frames in a row without a pose from the image after which the map starts anew.
-    device : torch device of the solver.
+    device : torch device of the solver and of the learned matcher.
     torch_threads : threads of torch in this process; the systems are small, and more of them wait for each other.
     prior : how far the prior is trusted.
+    scale_process : how the map's scale and the prior's errors change along the way.
     keyframes : which frames stay in the window.
     solver : damping and robustness.
     """
@@ -42,6 +45,7 @@ class OdometryConfig:
     edge_radius: int = 2
     image_area_px: int = 384 * 512
     matcher: str = "optical_flow"
+    droid_weights: Path | None = None
     iterations: int = 2
     first_iterations: int = 12
     independent_share: float = 0.02
@@ -50,6 +54,7 @@ class OdometryConfig:
     device: str = "cpu"
     torch_threads: int = 1
     prior: ScalePriorOptions = field(default_factory=ScalePriorOptions)
+    scale_process: ScaleProcess = field(default_factory=ScaleProcess)
     keyframes: KeyframeRule = field(default_factory=KeyframeRule)
     solver: SolverOptions = field(default_factory=SolverOptions)
 

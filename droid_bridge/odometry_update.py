@@ -9,6 +9,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from droid_bridge.keyframe_record import KeyframeRecord
+from droid_bridge.pose_covariance import MotionCovariance
+
 
 class TrackingStatus(str, Enum):
     """How far a pose can be trusted."""
@@ -26,6 +29,12 @@ class TrackedPose:
     stamp_ns: int
     world_from_camera: NDArray[np.float64]
 
+    def scaled(self, factor: float) -> TrackedPose:
+        """The same pose in a world that became larger by a factor about its origin."""
+        moved = self.world_from_camera.copy()
+        moved[:3, 3] *= factor
+        return TrackedPose(self.frame_index, self.stamp_ns, moved)
+
 
 @dataclass(frozen=True)
 class OdometryUpdate:
@@ -37,11 +46,14 @@ class OdometryUpdate:
     world_from_camera : float64 (4, 4), its pose; the world is the first camera's optical frame.
     window : current estimates of every frame whose pose this call changed, oldest first, the new one last.
     status : how far the pose can be trusted.
-    prior_scale : depth of the map over depth of the frame's prior; None without a usable prior.
+    prior_scale : depth of the map over depth of the prior as it is expected here; None without a prior.
     inlier_share : share of the cells whose match fits the pose.
     median_motion_px : median motion since the last keyframe, in pixels of the working image.
     keyframes : frames in the window.
     latency_ms : milliseconds per step.
+    has_metric_scale : whether poses are in metres; without it they have no unit.
+    covariance : how far the pose, and the motion since the frame before, may be off.
+    retired : keyframes that left the window for good with this frame, oldest first; their poses are final.
     """
 
     stamp_ns: int
@@ -54,6 +66,9 @@ class OdometryUpdate:
     median_motion_px: float
     keyframes: int
     latency_ms: dict[str, float]
+    covariance: MotionCovariance
+    retired: tuple[KeyframeRecord, ...] = ()
+    has_metric_scale: bool = False
 
 
 class StepClock:

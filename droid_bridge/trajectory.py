@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from droid_bridge.errors import TrajectoryError
+from metric3d_ros.atomic_file import replaced_when_done
+from metric3d_ros.quaternion import quaternion_from_rotation, rotation_from_quaternion
 
 # Rotations in files are rounded (KITTI gives seven digits), so only what rounding cannot explain is refused.
 ROTATION_TOLERANCE = 1e-2
@@ -119,7 +118,13 @@ def read_tum(path: str | Path) -> Trajectory:
 
 
 def write_kitti(trajectory: Trajectory, path: str | Path) -> None:
-    """Write a KITTI odometry file, with frame numbers in front when the trajectory has them; all or nothing."""
+    """Write a KITTI odometry file, with frame numbers in front when the trajectory has them; all or nothing.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     indices: list[int | None] = [None] * len(trajectory)
     if trajectory.frame_indices is not None:
         indices = [int(index) for index in trajectory.frame_indices]
@@ -134,7 +139,9 @@ def write_tum(trajectory: Trajectory, path: str | Path) -> None:
     Raises
     ------
     TrajectoryError
-        If the trajectory has no stamps, or the file cannot be written.
+        If the trajectory has no stamps.
+    OutputError
+        If the file cannot be written.
     """
     if trajectory.stamps_ns is None:
         raise TrajectoryError(f"a TUM file needs stamps and this trajectory has none; write {path} as KITTI.")
@@ -155,50 +162,6 @@ def tum_row(stamp_ns: int, world_from_camera: NDArray[np.float64]) -> str:
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     quaternion = quaternion_from_rotation(world_from_camera[:3, :3])
     return f"{seconds:010d}.{nanoseconds:09d} {_fixed_width([*world_from_camera[:3, 3], *quaternion])}\n"
-
-
-def quaternion_from_rotation(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit quaternion (qx, qy, qz, qw), qw >= 0, nearest to a 3x3 rotation (Bar-Itzhack, 2000)."""
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
-    symmetric = np.array(
-        [
-            [xx - yy - zz, 0.0, 0.0, 0.0],
-            [yx + xy, yy - xx - zz, 0.0, 0.0],
-            [zx + xz, zy + yz, zz - xx - yy, 0.0],
-            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
-        ]
-    )
-    quaternion: NDArray[np.float64] = np.linalg.eigh(symmetric, UPLO="L")[1][:, -1]
-    return -quaternion if quaternion[3] < 0 else quaternion
-
-
-def rotation_from_quaternion(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotations (poses, 3, 3) from quaternions (poses, 4) as (qx, qy, qz, qw); their length does not matter."""
-    x, y, z, w = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), -1, 0)
-
-
-@contextmanager
-def replaced_when_done(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that takes its place if, and only if, the block succeeds."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise TrajectoryError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder that can be written."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _read_rows(path: Path) -> list[tuple[int, list[str]]]:

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from droid_bridge.bundle_adjustment import SolverOptions
 from droid_bridge.factor_graph import FactorGraph, WindowFrame
-from droid_bridge.keyframes import KeyframeRule, median_motion_px
+from droid_bridge.keyframes import KeyframeRule, median_motion_px, median_parallax_px
 from droid_bridge.lie import se3_exp, se3_inverse, se3_log
 from droid_bridge.matching.matcher import Match
 from droid_bridge.projection import CellGrid, reproject_coords
@@ -48,8 +46,11 @@ def _graph(frames: int, prior_scale: float | None = None, pose_noise: float = 0.
         if prior_scale is not None:
             prior = CellPrior(torch.log(inverse_depth[k] / prior_scale), torch.zeros(ROWS * COLUMNS), 0.05)
         noise = pose_noise * torch.randn(6, generator=generator, dtype=torch.float64) * (k >= 2)
+        gray, rgb = np.full((8, 8), k, dtype=np.uint8), np.full((ROWS, COLUMNS, 3), k, dtype=np.uint8)
         graph.add_frame(
-            WindowFrame(10 + k, 100 * k, None, prior), se3_exp(noise) @ TRUE_POSES[k], inverse_depth[k]
+            WindowFrame(10 + k, 100 * k, None, prior, gray, rgb),
+            se3_exp(noise) @ TRUE_POSES[k],
+            inverse_depth[k],
         )
         for other in range(max(0, k - 2), k):
             graph.connect(other, k, _match(other, k))
@@ -90,28 +91,27 @@ def test_matches_leave_with_their_frames() -> None:
     ]
     graph.optimise(5)
     assert _pose_error(graph, first=1) < 1e-3
-    graph.drop_newest()
-    assert graph.estimate.inverse_depth.shape[0] == len(graph.frames) == 3
 
 
-def test_the_newest_pose_is_found_from_one_frame_alone() -> None:
-    graph = _graph(4)
-    wrong = graph.estimate.camera_from_world.clone()
-    wrong[-1] = TRUE_POSES[2]
-    graph.estimate = replace(graph.estimate, camera_from_world=wrong)
-    residuals = graph.estimate_newest_pose(2, iterations=6, widen=8.0)
-    assert _pose_error(graph) < 1e-3
+def test_a_pose_outside_is_found_from_one_frame_alone() -> None:
+    graph = _graph(3)
+    pose, residuals, _ = graph.pose_against(2, _match(2, 3), TRUE_POSES[2], iterations=6, widen=8.0)
+    assert float(se3_log(pose @ se3_inverse(TRUE_POSES[3])).abs().max()) < 1e-3
     assert float(residuals[torch.isfinite(residuals)].max()) < 1e-2
 
 
-def test_rescaling_keeps_every_match() -> None:
-    graph = _graph(4)
-    graph.rescale(2.5)
+def test_rescaling_keeps_every_match_and_what_is_expected_of_the_priors() -> None:
+    graph = _graph(4, prior_scale=1.0)
+    graph.rescale(2.5, se3_inverse(TRUE_POSES)[0, :3, 3])
     centres = se3_inverse(graph.estimate.camera_from_world)[:, :3, 3]
     true_centres = se3_inverse(TRUE_POSES[:4])[:, :3, 3]
     torch.testing.assert_close(centres - centres[0], 2.5 * (true_centres - true_centres[0]))
-    residuals = graph.residual_norms(1, 2)
+    residuals = graph.residual_norms(_match(1, 2), 1, graph.estimate.camera_from_world[2])
     assert float(residuals[torch.isfinite(residuals)].max()) < 1e-3
+    for frame, log_scale in zip(graph.frames, graph.estimate.log_scale, strict=True):
+        assert frame.prior is not None
+        assert frame.prior.expected_log_scale == pytest.approx(np.log(2.5))
+        assert float(log_scale) == pytest.approx(np.log(2.5))
 
 
 @pytest.mark.parametrize("prior_scale", [0.8, 1.25])
@@ -131,10 +131,22 @@ def _moved(motion_cells: float, matched_share: float = 1.0) -> Match:
     return Match(coords, weight)
 
 
-def test_a_keyframe_needs_motion_or_a_view_that_runs_out() -> None:
-    rule = KeyframeRule(min_motion_px=3.0, min_matched_share=0.4)
+def test_a_keyframe_needs_parallax_or_a_view_that_runs_out() -> None:
+    rule = KeyframeRule(min_parallax_px=3.0, max_motion_px=40.0)
+    still = np.eye(3)
     assert median_motion_px(_moved(0.5)) == pytest.approx(4.0)
-    assert rule.is_keyframe(_moved(0.5))
-    assert not rule.is_keyframe(_moved(0.1))
-    assert rule.is_keyframe(_moved(0.1, matched_share=0.2))
+    assert rule.is_keyframe(_moved(0.5), still, GRID.camera, view_left=1.0)
+    assert not rule.is_keyframe(_moved(0.1), still, GRID.camera, view_left=1.0)
+    assert rule.is_keyframe(_moved(0.1), still, GRID.camera, view_left=0.3)
     assert median_motion_px(_moved(0.5, matched_share=0.0)) == 0.0
+
+
+def test_a_turn_is_no_parallax() -> None:
+    turn = se3_exp(torch.tensor([0.0, 0.0, 0.0, 0.02, -0.1, 0.01], dtype=torch.float64))
+    coords, _ = reproject_coords(turn[None], torch.zeros(1, ROWS * COLUMNS), GRID)
+    found = coords[0].T.reshape(ROWS, COLUMNS, 2).numpy()
+    match = Match(found, np.ones((ROWS, COLUMNS, 2), dtype=np.float32))
+    assert median_motion_px(match) > 3.0
+    assert median_parallax_px(match, turn[:3, :3].numpy(), GRID.camera) < 1e-2
+    rule = KeyframeRule(min_parallax_px=3.0, max_motion_px=1e3)
+    assert not rule.is_keyframe(match, turn[:3, :3].numpy(), GRID.camera, view_left=1.0)
