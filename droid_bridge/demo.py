@@ -5,10 +5,9 @@ bag -> player -> depth node -> SLAM node -> trajectory files -> drift table, plo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,15 @@ from droid_bridge.errors import DroidBridgeError
 from droid_bridge.evaluation.drift import KITTI_LENGTHS_M, DriftReport, evaluate_drift
 from droid_bridge.evaluation.plots import plot_scale_over_distance, plot_top_down
 from droid_bridge.evaluation.scale import scale_from_first_fraction, scaled
-from droid_bridge.graph import GraphProcesses, run_command
-from droid_bridge.trajectory import Trajectory, read_tum, replaced_when_done, write_kitti, write_tum
+from droid_bridge.graph import run_command
+from droid_bridge.graph_tracking import DEPTH_IN_BAG, NO_DEPTH, Playback, play_through_graph
+from droid_bridge.trajectory import Trajectory, read_tum, write_kitti, write_tum
 from droid_bridge.trajectory_recorder import TUM_FILE
-from metric3d_ros import bag_topics
+from metric3d_ros.atomic_file import write_json
 from metric3d_ros.datasets.rosbag import BagReader
 
 WITH_PRIOR = "with_prior"
 WITHOUT_PRIOR = "without_prior"
-DEPTH_TOPIC = "/camera/depth/image"
-ANSWER_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,11 @@ class DemoRequest:
         """Whether the prior is the bag's reference depth instead of a network's."""
         return self.depth == "lidar"
 
+    @property
+    def prior(self) -> str:
+        """The prior as the graph takes it."""
+        return DEPTH_IN_BAG if self.uses_lidar else self.depth
+
 
 @dataclass(frozen=True)
 class Run:
@@ -60,16 +63,14 @@ class Run:
 
     trajectory: Trajectory
     report: DriftReport
-    player: dict[str, Any]
+    playback: Playback
     scaled_once_by: float | None
 
     def metrics(self) -> dict[str, Any]:
         """The keys of ``droid-bridge evaluate`` and how the graph kept up."""
         return {
             **self.report.to_json(),
-            "frames_in": self.player["frames_in"],
-            "frames_out": self.player["frames_out"],
-            "hz": self.player["hz"],
+            **asdict(self.playback),
             "scaled_once_by": self.scaled_once_by,
         }
 
@@ -89,8 +90,7 @@ def run_demo(request: DemoRequest) -> dict[str, Any]:
         runs = {name: _drive(request, bag, truth, name, console) for name in (WITH_PRIOR, WITHOUT_PRIOR)}
         _draw(request, bag, truth, runs)
     metrics = {name: run.metrics() for name, run in runs.items()}
-    with replaced_when_done(request.out / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(metrics, request.out / "metrics.json")
     console.print(_table(request, runs))
     console.print(f"results: {request.out}", highlight=False, soft_wrap=True)
     return metrics
@@ -132,53 +132,11 @@ def _drive(request: DemoRequest, bag: Path, truth: Trajectory, name: str, consol
     console.print(f"driving {request.title} {name.replace('_', ' ')}")
     folder = request.out / name
     _make_folder(folder)
-    player = _play_through_graph(request, bag, folder, has_prior=name == WITH_PRIOR)
+    playback = play_through_graph(bag, folder, request.prior if name == WITH_PRIOR else NO_DEPTH)
     trajectory = read_tum(folder / TUM_FILE)
     factor = None if name == WITH_PRIOR else scale_from_first_fraction(truth, trajectory)
     scored = trajectory if factor is None else scaled(trajectory, factor)
-    return Run(scored, evaluate_drift(truth, scored, "none", KITTI_LENGTHS_M), player, factor)
-
-
-def _play_through_graph(request: DemoRequest, bag: Path, folder: Path, has_prior: bool) -> dict[str, Any]:
-    has_depth_node = has_prior and not request.uses_lidar
-    player_report = folder / "player.json"
-    with GraphProcesses(folder) as graph:
-        if has_depth_node:
-            graph.start_node(
-                "metric3d_ros.ros.depth_node",
-                parameters={"model": request.depth} | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO),
-                remaps={
-                    "image": bag_topics.IMAGE,
-                    "camera_info": bag_topics.CAMERA_INFO,
-                    "depth/image": DEPTH_TOPIC,
-                    "depth/camera_info": "/camera/depth/camera_info",
-                },
-            )
-        depth_topic = bag_topics.REFERENCE_DEPTH if request.uses_lidar else DEPTH_TOPIC
-        graph.start_node(
-            "droid_bridge.ros.droid_node",
-            parameters={"scale_prior": str(has_prior).lower(), "output_dir": str(folder)}
-            | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO, depth_topic),
-            remaps={
-                "image": bag_topics.IMAGE,
-                "camera_info": bag_topics.CAMERA_INFO,
-                "depth/image": depth_topic,
-                "odometry": bag_topics.ODOMETRY,
-            },
-        )
-        graph.run_player(
-            [
-                *(str(bag), "--lockstep", "--wait-subscribers", "2" if has_depth_node else "1"),
-                *("--timeout", str(ANSWER_TIMEOUT_S), "--report", str(player_report)),
-            ]
-        )
-    report: dict[str, Any] = json.loads(player_report.read_text(encoding="utf-8"))
-    return report
-
-
-def _reliable(*topics: str) -> dict[str, str]:
-    """In lockstep every frame counts, so nothing may be lost between player and nodes."""
-    return {f"qos_overrides.{topic}.subscription.reliability": "reliable" for topic in topics}
+    return Run(scored, evaluate_drift(truth, scored, "none", KITTI_LENGTHS_M), playback, factor)
 
 
 def _draw(request: DemoRequest, bag: Path, truth: Trajectory, runs: dict[str, Run]) -> None:
@@ -210,8 +168,8 @@ def _table(request: DemoRequest, runs: dict[str, Run]) -> Table:
             f"{report.r_rel_deg_per_100m:.2f}",
             f"{report.ate_m:.2f}",
             f"{report.scale_start:.3f}, {report.scale_end:.3f}",
-            str(run.player["frames_in"]),
-            str(run.player["frames_out"]),
-            f"{run.player['hz']:.1f}",
+            str(run.playback.frames_in),
+            str(run.playback.frames_out),
+            f"{run.playback.hz:.1f}",
         )
     return table

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from droid_bridge.errors import DroidBridgeError, TrajectoryError
 from droid_bridge.evaluation.alignment import AlignMethod, align
 from droid_bridge.evaluation.scale import scale_over_distance
-from droid_bridge.trajectory import Trajectory, replaced_when_done
+from droid_bridge.trajectory import Trajectory
+from metric3d_ros.atomic_file import replaced_when_done
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,10 +54,10 @@ def plot_top_down(
         If matplotlib is not installed.
     """
     paths_m = {
-        label: _in_first_camera(truth, align(truth, estimate, align_method))
+        label: in_first_camera(truth, align(truth, estimate, align_method))
         for label, estimate in estimates.items()
     }
-    truth_m = _in_first_camera(truth, truth)
+    truth_m = in_first_camera(truth, truth)
     figure = _figure(*_size_for([truth_m, *paths_m.values()]))
     axes = _axes(figure, "x (m)", "z (m)", title)
     axes.plot(truth_m[:, 0], truth_m[:, 2], color=TRUTH_COLOUR, linewidth=3.5, alpha=0.55, label="ground truth")
@@ -101,7 +102,8 @@ def plot_scale_over_distance(
     _save(figure, file)
 
 
-def _in_first_camera(truth: Trajectory, trajectory: Trajectory) -> NDArray[np.float64]:
+def in_first_camera(truth: Trajectory, trajectory: Trajectory) -> NDArray[np.float64]:
+    """Positions (poses, 3) in the frame of the truth's first camera, metres: x right, y down, z forward."""
     camera_from_world = np.linalg.inv(truth.world_from_camera[0])
     positions_m: NDArray[np.float64] = (
         trajectory.positions_m @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]

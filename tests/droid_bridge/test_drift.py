@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 from droid_bridge.errors import TrajectoryError
 from droid_bridge.evaluation.alignment import Similarity, align
 from droid_bridge.evaluation.association import associate
-from droid_bridge.evaluation.drift import KITTI_LENGTHS_M, evaluate_drift, segment_errors
+from droid_bridge.evaluation.drift import evaluate_drift
 from droid_bridge.evaluation.scale import scaled
+from droid_bridge.evaluation.segments import KITTI_LENGTHS_M, segment_errors
 from droid_bridge.trajectory import Trajectory, read_kitti
 
 KITTI = Path(__file__).parents[3] / "shared" / "data" / "kitti_odometry"
@@ -209,3 +210,42 @@ def test_requests_that_make_no_sense_are_refused(lengths_m: tuple[float, ...], s
     drive = straight_drive(88, 1.0)
     with pytest.raises(TrajectoryError, match=complaint):
         evaluate_drift(drive, drive, lengths_m=lengths_m, step=step)
+
+
+def test_drift_by_speed_follows_what_was_driven() -> None:
+    # 100 m at 5 m/s with an error of 2 %, then 400 m at 20 m/s with 6 %, at ten frames a second.
+    true_z = np.concatenate([np.arange(0, 100, 0.5), np.arange(100, 501, 2.0)])
+    steps = np.diff(true_z) * np.where(true_z[1:] <= 100, 1.02, 1.06)
+    truth, estimate = straight_drive(len(true_z), 1.0), straight_drive(len(true_z), 1.0)
+    truth.world_from_camera[:, 2, 3] = true_z
+    estimate.world_from_camera[1:, 2, 3] = np.cumsum(steps)
+    report = evaluate_drift(truth, estimate, lengths_m=(20,), step=1)
+    by_speed = {row.from_m_per_s: row for row in report.per_speed}
+    assert by_speed[4.0].t_rel_percent == pytest.approx(2.0, rel=0.06)
+    # A segment ends at the first frame beyond its length, two metres on at this speed.
+    assert by_speed[18.0].t_rel_percent == pytest.approx(6.0, rel=0.15)
+    assert sum(row.segments for row in report.per_speed) == report.segments
+    assert [row.segments for row in report.per_speed if row.t_rel_percent is None] == [
+        row.segments for row in report.per_speed if row.segments == 0
+    ]
+    slower = evaluate_drift(truth, estimate, lengths_m=(20,), step=1, frame_period_s=0.2)
+    assert max(row.to_m_per_s for row in slower.per_speed) <= 10.0
+
+
+def test_speed_is_by_stamp_where_the_truth_has_stamps() -> None:
+    truth = straight_drive(301, 1.0)
+    stamped = Trajectory(truth.world_from_camera, stamps_ns=np.arange(301) * 25 * 10**7)
+    report = evaluate_drift(stamped, stamped, lengths_m=(100,), frame_period_s=1.0)
+    assert [(row.from_m_per_s, row.to_m_per_s) for row in report.per_speed] == [(2.0, 4.0)]
+
+
+def test_all_alignments_are_reported_and_standing_still_has_no_scale() -> None:
+    truth = straight_drive(301, 1.0)
+    report = evaluate_drift(truth, scaled(truth, 1.1), lengths_m=(100,))
+    assert report.ate_by_align_m["none"] == pytest.approx(report.ate_m)
+    assert report.ate_by_align_m["sim3"] == pytest.approx(0, abs=1e-6)
+    assert report.rpe is not None
+    assert report.rpe.translation_rmse_m == pytest.approx(0.1)
+    still = evaluate_drift(truth, scaled(truth, 0.0), lengths_m=(100,))
+    assert still.ate_by_align_m["sim3"] is None
+    assert still.ate_by_align_m["scale"] is None

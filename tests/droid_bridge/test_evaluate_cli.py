@@ -8,13 +8,13 @@ import pytest
 
 from droid_bridge.cli import main
 from droid_bridge.evaluation.scale import scaled
-from droid_bridge.trajectory import Trajectory, write_kitti, write_tum
+from droid_bridge.trajectory import Trajectory, read_trajectory, write_kitti, write_tum
 
 KITTI = Path(__file__).parents[3] / "shared" / "data" / "kitti_odometry"
 KEYS = {
     "t_rel_percent", "r_rel_deg_per_100m", "ate_m", "scale_start", "scale_end", "scale_drift", "align",
     "align_scale", "lengths_m", "step", "segments", "frames_truth", "frames_estimate", "frames_matched",
-    "coverage", "path_length_m", "per_length",
+    "coverage", "path_length_m", "covered_length_m", "per_length", "per_speed", "ate_by_align_m", "rpe",
 }  # fmt: skip
 
 
@@ -60,8 +60,32 @@ def test_table_names_the_figures_the_alignment_and_the_coverage(
 ) -> None:
     assert evaluate(files, "--align", "sim3") == 0
     out = capsys.readouterr().out
-    for word in ("t_rel (%)", "r_rel (deg/100 m)", "ATE", "Sim(3)", "301 of 301", "100", "800"):
+    assert "scored on these alone" not in out
+    for word in (
+        "RPE",
+        "speed (m/s)",
+        "10 to 12",
+        "t_rel (%)",
+        "r_rel (deg/100 m)",
+        "ATE",
+        "Sim(3)",
+        "301 of 301",
+        "100",
+        "800",
+    ):
         assert word in out
+
+
+def test_partial_estimate_is_scored_and_said(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimate = read_trajectory(files[1])
+    part = Trajectory(estimate.world_from_camera[20:200], frame_indices=np.arange(20, 200))
+    write_kitti(part, tmp_path / "part.txt")
+    assert evaluate((files[0], str(tmp_path / "part.txt"))) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "180 of 301 true poses (59.8%)" in out
+    assert "scored on these alone, 18" in out
 
 
 def test_plots_are_written(files: tuple[str, str], tmp_path: Path) -> None:
@@ -79,6 +103,8 @@ def test_plots_are_written(files: tuple[str, str], tmp_path: Path) -> None:
         (["--lengths", "0"], "above 0"),
         (["--step", "0"], "--step"),
         (["--align", "se4"], "se4"),
+        (["--frame-period", "0"], "--frame-period"),
+        (["--rpe-delta", "0"], "--rpe-delta"),
         (["--plot", "picture.doc"], "picture.doc"),
         (["--plot", "/dev/null/picture.png"], "cannot write"),
         (["--nonsense"], "--nonsense"),

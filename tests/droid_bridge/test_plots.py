@@ -10,6 +10,7 @@ from droid_bridge.errors import TrajectoryError
 from droid_bridge.evaluation.plots import ESTIMATE_COLOURS, plot_scale_over_distance, plot_top_down
 from droid_bridge.evaluation.scale import scaled
 from droid_bridge.trajectory import Trajectory
+from metric3d_ros.errors import OutputError
 
 
 def curve(count: int = 100) -> Trajectory:
@@ -62,6 +63,6 @@ def test_failed_plot_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TrajectoryError, match="ends in"):
         plot_top_down(curve(), {"e": curve()}, tmp_path / "top.gif")
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(TrajectoryError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot write"):
         plot_top_down(curve(), {"e": curve()}, tmp_path / "taken.png")
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
