@@ -1,263 +1,335 @@
-"""The SLAM node: image, camera_info and metric depth in; odometry, path, TF and trajectory files out."""
+"""The SLAM node: image, camera_info and metric depth in; odometry, path, map, TF and trajectory files out."""
 
 from __future__ import annotations
 
 import sys
-from functools import partial
+from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Twist
-from nav_msgs.msg import Odometry as OdometryMessage
-from nav_msgs.msg import Path as PathMessage
+import torch
 from numpy.typing import NDArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo
 
-from droid_bridge.errors import DroidBridgeError
-from droid_bridge.odometry import Odometry, OdometryConfig, OdometryUpdate
+from droid_bridge.back_end import LoopEvent
+from droid_bridge.device import torch_device
+from droid_bridge.errors import DroidBridgeError, FrameError
+from droid_bridge.odometry_update import OdometryUpdate, TrackedPose
 from droid_bridge.pairing import StampPairing
-from droid_bridge.ros.messages import odometry_message, stamped_pose_message, transform_message, twist_between
-from droid_bridge.ros.transform_broadcaster import TransformBroadcaster
-from droid_bridge.trajectory_recorder import TrajectoryRecorder
-from metric3d_ros.bag_topics import odom_from_optical
-from metric3d_ros.datasets.frame import Frame
-from metric3d_ros.errors import Metric3dError
-from metric3d_ros.ros.lifecycle import AutostartNode, run_node
-from metric3d_ros.ros.messages import (
-    camera_from_info,
-    depth_m_from_message,
-    rgb_from_message,
-    stamp_ns_of,
-    time_from_ns,
+from droid_bridge.ros.map_services import MapServices
+from droid_bridge.ros.slam_health import health_of
+from droid_bridge.ros.slam_inputs import CAMERA_INFO, DEPTH, IMAGE, QUEUE_DEPTH, SlamInputs, depth_m_of
+from droid_bridge.ros.slam_parameters import (
+    back_end_options_of,
+    declare_parameters,
+    odometry_config_of,
+    refusal_of,
 )
+from droid_bridge.ros.slam_publishers import SlamPublishers
+from droid_bridge.slam import Slam, SlamUpdate
+from droid_bridge.trajectory_recorder import TrajectoryRecorder
+from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.errors import CameraError, ImageError, Metric3dError
+from metric3d_ros.ros.depth_outputs import DepthResult
+from metric3d_ros.ros.diagnostics import OK, DiagnosticsPublisher, Health
+from metric3d_ros.ros.lifecycle import AutostartNode, run_node
+from metric3d_ros.run_statistics import UNEXPECTED, GpuMemory, RunStatistics
 
 WARNING_PERIOD_S = 5.0
-INPUT_REPORT_PERIOD_S = 5.0
 RESTART_AFTER_JUMP_BACK_NS = 500_000_000
-PATH_PERIOD_FRAMES = 10
-QUEUE_DEPTH = 10
-WORLD_FROM_FIRST_CAMERA = np.eye(4)
+NANOSECONDS_PER_SECOND = 1_000_000_000
+FRAME = "frame"
+REASONS: dict[type[Exception], str] = {
+    ImageError: "image does not decode",
+    CameraError: "camera_info does not fit",
+    FrameError: "frame does not fit the drive",
+    Metric3dError: "input cannot be used",
+    DroidBridgeError: "tracking refused it",
+}
 
 
 class DroidNode(AutostartNode):
     """Tracks the camera in metres.
 
-    Subscribes to ``image``, ``camera_info`` and, with the scale prior, ``depth/image``, paired by exact stamp.
-    Publishes ``odometry`` for every tracked frame and ``path`` every tenth. With ``output_dir`` set it keeps
-    ``trajectory_kitti.txt`` and ``trajectory_tum.txt`` current there (optical frame, first = identity).
+    Subscribes to ``image``, ``camera_info`` and, with the scale prior, ``depth/image``, paired by exact stamp;
+    with the prior nothing is published before the scale is metric.
+    Publishes ``odometry`` for every tracked frame, ``path`` every tenth and after a loop, ``local_map`` for each
+    keyframe where someone listens. With ``output_dir`` set it keeps ``trajectory_kitti.txt`` and
+    ``trajectory_tum.txt`` current there (optical frame, first = identity). Services: ``~/reset``, ``~/save_map``
+    and ``~/save_trajectory``.
+
+    Parameters
+    ----------
+    is_handed_frames : images, cameras and depth come from the depth node of this process, through ``take_image``
+        and ``take_depth``, and no topic is subscribed to.
+    options : of ``rclpy.node.Node``.
     """
 
-    def __init__(self) -> None:
-        super().__init__("droid_slam")
-        self.declare_described(
-            "scale_prior", True, "Use metric depth as the scale prior; off is monocular, without a scale."
-        )
-        self.declare_described("matcher", "optical_flow", "What matches frames: optical_flow.")
-        self.declare_described(
-            "rectified", True, "True: images are rectified, P is their camera; false: K is, and D must be 0."
-        )
-        self.declare_described("odom_frame", "odom", "Frame of the odometry: the body frame of the first image.")
-        self.declare_described("child_frame", "camera_link", "Body frame of the camera (x forward, z up).")
-        self.declare_described("publish_tf", True, "Publish odom_frame to child_frame on /tf.")
-        self.declare_described(
-            "output_dir", "", "Folder for trajectory files, kept current at every frame; empty writes none."
-        )
-        self.declare_described("threads", 1, "CPU threads of the solver; flow takes its own.", bounds=(1, 256))
-        self._odometry: Odometry | None = None
+    def __init__(self, is_handed_frames: bool = False, **options: Any) -> None:
+        super().__init__("droid_slam", **options)
+        self._is_handed_frames = is_handed_frames
+        self._statistics = RunStatistics()
+        declare_parameters(self)
+        self._slam: Slam | None = None
         self._recorder: TrajectoryRecorder | None = None
+        self._last_update: OdometryUpdate | None = None
+        self._inputs: SlamInputs | None = None
+        self._gpu: GpuMemory | None = None
+        self._diagnostics = DiagnosticsPublisher(self, self._health)
+        self.add_on_set_parameters_callback(self._on_parameters)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the tracker, open the trajectory files, create publishers and subscriptions."""
+        if reason := refusal_of(self._parameters.values()):
+            self.get_logger().error(reason)
+            return TransitionCallbackReturn.FAILURE
         try:
-            self._odometry = Odometry(self._odometry_config())
+            self._slam = Slam(odometry_config_of(self), back_end_options_of(self), in_background=True)
+            self._gpu = self._gpu_of(torch_device(self.value_of("device")))
             self._forget_drive()
             self._open_recorder()
         except DroidBridgeError as error:
             self.get_logger().error(str(error))
-            self._odometry = None
+            self._close_drive()
             return TransitionCallbackReturn.FAILURE
-        self._create_publishers()
-        self._create_subscriptions()
-        self._input_report = self.create_timer(INPUT_REPORT_PERIOD_S, self._report_inputs)
+        self._outputs = SlamPublishers(self)
+        self._map_services = MapServices(self, self._running_slam, self._start_anew)
+        self._inputs = SlamInputs(self, self._on_part, self._on_lost_image, self._is_handed_frames)
         return super().on_configure(state)
 
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Track from now on."""
+        if self._inputs is not None:
+            self._inputs.mark_all()
+        return super().on_activate(state)
+
+    def _on_parameters(self, changes: list[Any]) -> SetParametersResult:
+        reason = refusal_of(changes)
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    def take_image(self, image: Any, info: CameraInfo) -> None:
+        """An Image or CompressedImage and its camera, from another node of this process."""
+        if (inputs := self._inputs) is not None:
+            inputs.take_image(image, info)
+
+    def take_depth(self, result: DepthResult) -> None:
+        """The depth of an image, from another node of this process."""
+        if (inputs := self._inputs) is not None:
+            inputs.take_depth(result)
+
     def close(self) -> None:
-        """Close the trajectory files."""
+        """Stop the diagnostics, and close the trajectory files and what SLAM keeps on disk."""
+        self._diagnostics.close()
+        self._close_drive()
+
+    def _close_drive(self) -> None:
+        self._finish_trajectory()
+        self._close_recorder()
+        if self._slam is not None:
+            self._slam.close()
+            self._slam = None
+
+    def _finish_trajectory(self) -> None:
+        """Write the whole path once more, as everything that was seen places it."""
+        update = self._last_update
+        if self._slam is None or self._recorder is None or update is None or self._waits_for_scale(update):
+            return
+        try:
+            self._record(self._slam.finish())
+        except DroidBridgeError as error:
+            self.get_logger().error(f"the trajectory stays as it was while driving: {error}")
+
+    def _close_recorder(self) -> None:
         if self._recorder is not None:
             self._recorder.close()
             self._recorder = None
 
-    def _odometry_config(self) -> OdometryConfig:
-        return OdometryConfig(
-            scale_prior=self.value_of("scale_prior"),
-            matcher=self.value_of("matcher"),
-            torch_threads=self.value_of("threads"),
-        )
+    @staticmethod
+    def _gpu_of(device: torch.device) -> GpuMemory | None:
+        return GpuMemory(device.index or 0) if device.type == "cuda" else None
+
+    def _running_slam(self) -> Slam:
+        if self._slam is None:
+            raise DroidBridgeError("the SLAM node is not configured; configure and activate it first.")
+        return self._slam
 
     def _forget_drive(self) -> None:
-        parts = {"image", "camera_info"} | ({"depth"} if self.value_of("scale_prior") else set())
-        self._pairing = StampPairing(parts)
+        optional = [DEPTH] if self.value_of("scale_prior") else []
+        patience_ns = int(self.value_of("depth_wait_s") * NANOSECONDS_PER_SECOND)
+        self._pairing = StampPairing([IMAGE, CAMERA_INFO], optional, patience_ns, counted=IMAGE)
+        self._without_depth: deque[int] = deque(maxlen=QUEUE_DEPTH)
         self._frame_count = 0
-        self._last_message: OdometryMessage | None = None
-        self._last_pose: NDArray[np.float64] | None = None
-        self._last_stamp_ns = -1
+        self._last_stamp_ns: int | None = None
         self._last_status = ""
-        self._path = PathMessage()
-        self._path.header.frame_id = self.value_of("odom_frame")
+        self._last_update = None
 
     def _open_recorder(self, restart: int = 0) -> None:
-        self.close()
+        self._close_recorder()
         self._restarts = restart
         if self.value_of("output_dir"):
             folder = Path(self.value_of("output_dir")).expanduser()
             self._recorder = TrajectoryRecorder(folder / f"restart_{restart:02d}" if restart else folder)
 
-    def _create_publishers(self) -> None:
-        options = QoSOverridingOptions.with_default_policies()
-        self._odometry_publisher = self.create_lifecycle_publisher(
-            OdometryMessage, "odometry", QoSProfile(depth=10), qos_overriding_options=options
-        )
-        self._path_publisher = self.create_lifecycle_publisher(
-            PathMessage, "path", QoSProfile(depth=1), qos_overriding_options=options
-        )
-        self._broadcaster = TransformBroadcaster(self) if self.value_of("publish_tf") else None
-
-    def _create_subscriptions(self) -> None:
-        qos = QoSProfile(depth=QUEUE_DEPTH, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-        topics: list[tuple[Any, str, str]] = [
-            (CameraInfo, "camera_info", "camera_info"),
-            (Image, "image", "image"),
-        ]
-        if self.value_of("scale_prior"):
-            topics.append((Image, "depth/image", "depth"))
-        self._input_subscriptions = [
-            self.create_subscription(
-                kind,
-                topic,
-                partial(self._on_part, part),
-                qos,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
-            for kind, topic, part in topics
-        ]
-        self._topic_of = {
-            part: subscription.topic_name
-            for (_, _, part), subscription in zip(topics, self._input_subscriptions, strict=True)
-        }
-        self._messages_on = dict.fromkeys(self._topic_of.values(), 0)
-
-    def _report_inputs(self) -> None:
-        silent = [topic for topic, count in self._messages_on.items() if count == 0]
-        if silent and len(silent) < len(self._messages_on):
-            self.get_logger().warning(
-                f"no message on {', '.join(silent)} for {INPUT_REPORT_PERIOD_S:g} s while other inputs arrive; "
-                "publish it, or remap it to where it is."
-            )
-        elif self._pairing.dropped:
-            self.get_logger().warning(
-                f"{self._pairing.dropped} frames were dropped in {INPUT_REPORT_PERIOD_S:g} s because no message "
-                f"of the same stamp came on every one of {', '.join(self._messages_on)}."
-            )
-        self._pairing.dropped = 0
-        self._messages_on = dict.fromkeys(self._messages_on, 0)
-
     def release(self) -> None:
-        """Close the trajectory files and let go of the tracker, publishers and subscriptions."""
-        self.close()
-        if self._odometry is None:
+        """Close the trajectory files and let go of SLAM, publishers, services and subscriptions."""
+        if self._slam is None:
             return
-        self.destroy_timer(self._input_report)
-        for subscription in self._input_subscriptions:
-            self.destroy_subscription(subscription)
-        self.destroy_lifecycle_publisher(self._odometry_publisher)
-        self.destroy_lifecycle_publisher(self._path_publisher)
-        self._odometry = None
+        self._close_drive()
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
+        self._outputs.destroy()
+        self._map_services.destroy()
 
-    def _on_part(self, part: str, message: Any) -> None:
-        if self._odometry is None or not self._odometry_publisher.is_activated:
+    def _on_part(self, part: str, stamp_ns: int, message: Any) -> None:
+        if self._slam is None or not self._outputs.is_active:
             return
-        self._messages_on[self._topic_of[part]] += 1
-        stamp_ns = stamp_ns_of(message.header)
-        if self._last_stamp_ns - stamp_ns > RESTART_AFTER_JUMP_BACK_NS:
-            self._restart(stamp_ns)
-        moment = self._pairing.add(part, stamp_ns, message)
-        if moment is not None:
-            self._on_moment(stamp_ns, moment)
+        if part == IMAGE:
+            self._statistics.count_received()
+        if part == DEPTH and stamp_ns in self._without_depth:
+            self._on_late_depth(stamp_ns, message)
+            return
+        # Depth of long ago is from a network that does not keep up, and no jump of time.
+        last_ns = self._last_stamp_ns
+        if part != DEPTH and last_ns is not None and last_ns - stamp_ns > RESTART_AFTER_JUMP_BACK_NS:
+            self.get_logger().warning(
+                f"time went back from {last_ns} to {stamp_ns} ns (a bag that loops?); "
+                "tracking starts anew, the trajectory so far is kept."
+            )
+            self._start_anew()
+        before = self._pairing.dropped
+        for due_ns, moment in self._pairing.add(part, stamp_ns, message):
+            self._on_moment(due_ns, moment)
+        self._statistics.count_dropped(max(0, self._pairing.dropped - before))
+
+    def _on_lost_image(self) -> None:
+        self._statistics.count_received()
+        self._statistics.count_dropped()
+
+    def _on_late_depth(self, stamp_ns: int, depth: Any) -> None:
+        """Depth of an image that was tracked without waiting for it any longer."""
+        try:
+            self._running_slam().odometry.add_depth(stamp_ns, depth_m_of(depth, None))
+        except Exception as error:
+            self._refuse("late depth", error)
 
     def _on_moment(self, stamp_ns: int, moment: dict[str, Any]) -> None:
-        if stamp_ns == self._last_stamp_ns and self._last_message is not None:
-            self._odometry_publisher.publish(self._last_message)
+        if stamp_ns == self._last_stamp_ns:
+            self._outputs.repeat()
+            self._statistics.count_answered()
             return
-        assert self._odometry is not None
-        try:
-            update = self._odometry.track(self._frame(stamp_ns, moment))
-        except (Metric3dError, DroidBridgeError) as error:
-            self.get_logger().warning(f"frame skipped: {error}", throttle_duration_sec=WARNING_PERIOD_S)
+        update = self._tracked(stamp_ns, moment)
+        if update is None:
             return
+        slam = self._running_slam()
         self._frame_count += 1
-        self._record(update)
-        self._publish(update, moment["image"].header)
+        self._last_stamp_ns = stamp_ns
+        self._last_update = update.odometry
+        self._statistics.count_answered()
+        for step, taken_ms in update.odometry.latency_ms.items():
+            self._statistics.add_time(step, taken_ms / 1e3)
+        if "depth" not in moment:
+            self._without_depth.append(stamp_ns)
+        if self._waits_for_scale(update.odometry):
+            return
+        changed = slam.poses(0 if update.loops else update.odometry.window[0].frame_index)
+        self._record(changed)
+        with self._statistics.timed("publish"):
+            self._outputs.publish(update, changed, slam, moment["image"].header)
+        self._log(update.odometry, update.loops)
+        for fault in update.faults:
+            self.get_logger().warning(fault, throttle_duration_sec=WARNING_PERIOD_S)
 
-    def _frame(self, stamp_ns: int, moment: dict[str, Any]) -> Frame:
-        depth = moment.get("depth")
-        return Frame(
-            index=self._frame_count,
-            stamp_ns=stamp_ns,
-            image=rgb_from_message(moment["image"]),
-            camera=camera_from_info(moment["camera_info"], rectified=self.value_of("rectified")),
-            depth_m=None if depth is None else depth_m_from_message(depth),
-        )
+    def _tracked(self, stamp_ns: int, moment: dict[str, Any]) -> SlamUpdate | None:
+        """The answer to a frame; None where it is refused, and counted with the reason."""
+        assert self._inputs is not None
+        try:
+            with self._statistics.timed("decode"):
+                frame = self._inputs.frame_of(self._frame_count, stamp_ns, moment)
+                frame = replace(frame, depth_m=self._depth_m(moment, frame.camera))
+        except Exception as error:
+            # Whatever a message brings, the node answers the next one.
+            self._refuse(FRAME, error)
+            return None
+        try:
+            return self._running_slam().track(frame)
+        except (Metric3dError, DroidBridgeError) as error:
+            self._refuse(FRAME, error)
+        except Exception as error:
+            # Nobody knows what of the drive still holds.
+            self._refuse(FRAME, error)
+            self._start_anew()
+        return None
 
-    def _record(self, update: OdometryUpdate) -> None:
+    def _depth_m(self, moment: dict[str, Any], camera: PinholeCamera) -> NDArray[np.float32] | None:
+        """The depth of a frame; one that cannot be used costs the prior, not the frame."""
+        try:
+            return None if DEPTH not in moment else depth_m_of(moment[DEPTH], camera)
+        except Exception as error:
+            self._refuse("depth", error)
+            return None
+
+    def _refuse(self, what: str, error: Exception) -> None:
+        reason = next((words for kind, words in REASONS.items() if isinstance(error, kind)), UNEXPECTED)
+        expected = isinstance(error, (Metric3dError, DroidBridgeError))
+        sentence = str(error) if expected else f"an unexpected {type(error).__name__}: {error}"
+        self._statistics.count_refused(reason if what == FRAME else f"{what}: {reason}", sentence)
+        self.get_logger().warning(f"{what} skipped: {sentence}", throttle_duration_sec=WARNING_PERIOD_S)
+
+    def _record(self, changed: tuple[TrackedPose, ...]) -> None:
         if self._recorder is None:
             return
-        poses = [(pose.frame_index, pose.stamp_ns, pose.world_from_camera) for pose in update.window]
+        poses = [(pose.frame_index, pose.stamp_ns, pose.world_from_camera) for pose in changed]
         try:
             self._recorder.record(poses)
         except DroidBridgeError as error:
             self.get_logger().error(str(error), throttle_duration_sec=WARNING_PERIOD_S)
 
-    def _publish(self, update: OdometryUpdate, image_header: Header) -> None:
-        pose = odom_from_optical(update.world_from_camera, WORLD_FROM_FIRST_CAMERA)
-        header = Header(stamp=image_header.stamp, frame_id=self.value_of("odom_frame"))
-        twist = Twist()
-        if self._last_pose is not None:
-            twist = twist_between(self._last_pose, pose, update.stamp_ns - self._last_stamp_ns)
-        message = odometry_message(header, self.value_of("child_frame"), pose, twist)
-        self._odometry_publisher.publish(message)
-        if self._broadcaster is not None:
-            self._broadcaster.send(transform_message(message))
-        self._extend_path(update)
-        self._last_message, self._last_pose, self._last_stamp_ns = message, pose, update.stamp_ns
+    def _waits_for_scale(self, update: OdometryUpdate) -> bool:
+        """Whether a pose would have no unit yet; what is known so far is published once it has."""
+        if update.has_metric_scale or not self.value_of("scale_prior"):
+            return False
+        self.get_logger().info(
+            f"no pose is published before the scale is metric; {update.frame_index + 1} frames so far, "
+            f"waiting for depth on {self._topic_of(DEPTH)}",
+            throttle_duration_sec=WARNING_PERIOD_S,
+        )
+        return True
+
+    def _log(self, update: OdometryUpdate, loops: tuple[LoopEvent, ...]) -> None:
         if update.status.value != self._last_status:
             self.get_logger().info(f"{update.status.value} at frame {update.frame_index}")
             self._last_status = update.status.value
-
-    def _extend_path(self, update: OdometryUpdate) -> None:
-        first = update.window[0].frame_index
-        del self._path.poses[first:]
-        for pose in update.window:
-            header = Header(stamp=time_from_ns(pose.stamp_ns), frame_id=self.value_of("odom_frame"))
-            self._path.poses.append(
-                stamped_pose_message(header, odom_from_optical(pose.world_from_camera, WORLD_FROM_FIRST_CAMERA))
+        if loops:
+            loop = loops[-1]
+            self.get_logger().info(
+                f"loop closed: frame {loop.new_frame_index} sees the place of frame {loop.old_frame_index} "
+                f"and moved {loop.moved_m:.2f} m in {self.value_of('map_frame')}"
             )
-        if update.frame_index % PATH_PERIOD_FRAMES == 0:
-            self._path.header.stamp = self._path.poses[-1].header.stamp
-            self._path_publisher.publish(self._path)
 
-    def _restart(self, stamp_ns: int) -> None:
-        assert self._odometry is not None
-        self.get_logger().warning(
-            f"time went back from {self._last_stamp_ns} to {stamp_ns} ns (a bag that loops?); "
-            "tracking starts anew, the trajectory so far is kept."
-        )
-        self._odometry.reset()
+    def _topic_of(self, part: str) -> str:
+        return "" if self._inputs is None else self._inputs.topic_of(part)
+
+    def _health(self) -> Health:
+        inputs, slam = self._inputs, self._slam
+        if inputs is None or slam is None:
+            return Health(OK, "not configured.")
+        if not self._outputs.is_active:
+            return Health(OK, "not active.")
+        health = health_of(self._statistics.report(), inputs, slam, self._last_update, self._gpu)
+        identity = f"{self.value_of('matcher')} on {self.value_of('device')}"
+        return replace(health, values={**health.values, "restarts": self._restarts}, hardware_id=identity)
+
+    def _start_anew(self) -> None:
+        """Forget the drive; files of the next one go to a folder of their own."""
+        self._finish_trajectory()
+        self._running_slam().reset()
         self._forget_drive()
+        self._outputs.forget_drive()
         self._open_recorder(self._restarts + 1)
 
 

@@ -29,7 +29,7 @@ class TransformBroadcaster:
         else:
             self._publisher = node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100))
 
-    def send(self, transform: TransformStamped) -> None:
-        """Publish one transform."""
+    def send(self, *transforms: TransformStamped) -> None:
+        """Publish transforms in one message."""
         if self._publisher is not None:
-            self._publisher.publish(TFMessage(transforms=[transform]))
+            self._publisher.publish(TFMessage(transforms=list(transforms)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import signal
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,36 +12,15 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: source a ROS instal
 
 from graph_probe import GraphProbe, NodeProcess, header, info_message, rgb_message
 from nav_msgs.msg import Odometry, Path
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sliding_camera import FOCAL_PX, HEIGHT_PX, PERIOD_NS, STEP_M, WALL_M, WIDTH_PX, view
+from std_srvs.srv import Trigger
 
 from droid_bridge.trajectory import read_kitti, read_tum
 from metric3d_ros.ros.messages import stamp_ns_of
 
 pytestmark = pytest.mark.ros
 MODULE = "droid_bridge.ros.droid_node"
-WIDTH_PX, HEIGHT_PX, FOCAL_PX, WALL_M, STEP_M = 400, 240, 400.0, 5.0, 0.05
-PERIOD_NS = 100_000_000
-
-
-def wall() -> np.ndarray:
-    generator = np.random.default_rng(3)
-    layers = [
-        cv2.resize(
-            generator.uniform(0, 255, (max(2, 300 // size), max(2, 900 // size))).astype(np.float32), (900, 300)
-        )
-        for size in (3, 7, 20)
-    ]
-    return np.clip(np.mean(layers, axis=0) * 1.6 - 75, 0, 255).astype(np.uint8)
-
-
-WALL = wall()
-
-
-def view(frame: int) -> np.ndarray:
-    """The camera moves right, so the wall moves left: 4 px a frame."""
-    shift_px = round(frame * STEP_M * FOCAL_PX / WALL_M)
-    gray = WALL[20 : 20 + HEIGHT_PX, 20 + shift_px : 20 + shift_px + WIDTH_PX]
-    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def depth_message(depth_m: np.ndarray, stamp_ns: int) -> Image:
@@ -76,12 +54,12 @@ class SlamGraph:
         ), self.node.log
         probe.spin_for(0.5)
 
-    def send(self, frame, stamp_ns=None, depth_m=None, with_info=True, pixels=None):
+    def send(self, frame, stamp_ns=None, depth_m=None, with_info=True, pixels=None, with_depth=True):
         stamp_ns = (frame + 1) * PERIOD_NS if stamp_ns is None else stamp_ns
         pixels = view(frame) if pixels is None else pixels
         if with_info:
             self.infos.publish(info_message(WIDTH_PX, HEIGHT_PX, FOCAL_PX, stamp_ns))
-        if self.has_prior:
+        if self.has_prior and with_depth:
             wall_m = np.full((HEIGHT_PX, WIDTH_PX), WALL_M, np.float32)
             self.depths.publish(depth_message(wall_m if depth_m is None else depth_m, stamp_ns))
         self.images.publish(rgb_message(pixels, stamp_ns))
@@ -127,10 +105,32 @@ def test_every_frame_is_answered_in_metres(slam, tmp_path):
     assert abs(position.x) < 0.05
     assert abs(position.z) < 0.05
     assert last.twist.twist.linear.y == pytest.approx(-STEP_M / 0.1, rel=0.25)
+    assert_covariances_mean_something(graph.odometry)
     assert graph.probe.wait_for(lambda: any(len(path.poses) == 21 for path in graph.paths))
     assert graph.node.stop() == 0, graph.node.log
     assert len(read_kitti(tmp_path / "run" / "trajectory_kitti.txt")) == 21
     assert read_tum(tmp_path / "run" / "trajectory_tum.txt").stamps_ns[-1] == 21 * PERIOD_NS
+
+
+def assert_covariances_mean_something(odometry):
+    """Every matrix is one, the way grows less sure, and what was got wrong is within four sigmas."""
+    poses, twists = (
+        [np.reshape(getattr(message, part).covariance, (6, 6)) for message in odometry]
+        for part in ("pose", "twist")
+    )
+    for covariance in [*poses, *twists]:
+        np.testing.assert_array_equal(covariance, covariance.T)
+    assert not poses[0].any(), "odom begins at the first image"
+    assert (np.diag(twists[0]) >= 1e5).all(), "one image shows no velocity"
+    for pose, twist in zip(poses[1:], twists[1:], strict=True):
+        assert np.linalg.eigvalsh(pose).min() > 0
+        assert np.linalg.eigvalsh(twist).min() > 0
+    assert np.trace(poses[-1][:3, :3]) > np.trace(poses[5][:3, :3])
+    # The way is sideways, and its length is what the scale of a prior leaves open most.
+    sigma_m = np.sqrt(np.diag(poses[-1])[:3])
+    assert 1e-3 < sigma_m[1] < 0.3
+    assert abs(odometry[-1].pose.pose.position.y + 20 * STEP_M) < 4 * sigma_m[1]
+    assert abs(odometry[-1].twist.twist.linear.y + STEP_M / 0.1) < 4 * np.sqrt(twists[-1][1, 1])
 
 
 def test_without_prior_no_depth_is_needed(slam):
@@ -169,7 +169,7 @@ def test_no_camera_info_is_said_with_its_topic(slam):
     graph = slam()
     for frame in range(3):
         graph.send(frame, with_info=False)
-    assert graph.logs("no message on /camera_info"), graph.node.log
+    assert graph.logs("waiting for camera_info on /camera_info"), graph.node.log
     assert graph.node.lives
     graph.drive(range(3, 5))
 
@@ -195,3 +195,60 @@ def test_an_output_folder_that_cannot_be_made_ends_the_node(tmp_path):
     assert node.process.wait(timeout=30) == 2
     assert "cannot write trajectories to" in node.log
     assert "Traceback" not in node.log
+
+
+def call(graph, name):
+    client = graph.probe.node.create_client(Trigger, f"/droid_slam/{name}")
+    assert client.wait_for_service(10)
+    future = client.call_async(Trigger.Request())
+    assert graph.probe.wait_for(future.done, 60), graph.node.log
+    return future.result()
+
+
+def test_map_and_trajectory_are_saved_on_request_and_nowhere_else(slam, probe, tmp_path):
+    clouds = probe.collect(PointCloud2, "local_map")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "out").symlink_to(tmp_path)
+    graph = slam(save_dir=str(tmp_path / "saved"), voxel_m="0.05", trajectory_file="out/elsewhere.txt")
+    early = call(graph, "save_trajectory")
+    assert not early.success
+    assert "'out/elsewhere.txt', outside save_dir" in early.message
+    graph.drive(range(16))
+    saved = call(graph, "save_map")
+    assert saved.success, saved.message
+    assert (tmp_path / "saved" / "map.ply").read_bytes().startswith(b"ply\nformat binary_little_endian 1.0")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["saved"]
+
+    assert probe.wait_for(lambda: len(clouds) > 0), graph.node.log
+    cloud = clouds[-1]
+    assert cloud.header.frame_id == "map"
+    points = np.frombuffer(cloud.data, dtype=[("x", "f4"), ("y", "f4"), ("z", "f4"), ("rgb", "u4")])
+    assert len(points) == cloud.width > 100
+    assert np.median(points["x"]) == pytest.approx(WALL_M, rel=0.05), "forward is x in REP 103"
+
+    assert call(graph, "reset").success
+    count = len(graph.odometry)
+    graph.drive([30])
+    position = graph.odometry[count].pose.pose.position
+    assert (position.x, position.y, position.z) == (0.0, 0.0, 0.0)
+
+
+def test_nothing_is_said_without_a_scale_and_depth_may_be_late_or_missing(slam, probe):
+    """Frames 0 to 9 have no depth at all, of the others every third one has."""
+    graph = slam(depth_wait_s="0.2")
+    wall_m = np.full((HEIGHT_PX, WIDTH_PX), WALL_M, np.float32)
+    for frame in range(10):
+        graph.send(frame, with_depth=False)
+        probe.spin_for(0.3)
+    assert graph.logs("no pose is published before the scale is metric"), graph.node.log
+    assert graph.odometry == []
+    for frame in range(10, 22):
+        graph.send(frame, with_depth=frame % 3 == 0)
+        probe.spin_for(0.3)
+    assert probe.wait_for(lambda: len(graph.odometry) >= 6), graph.node.log
+    late = stamp_ns_of(graph.odometry[-1].header)
+    graph.depths.publish(depth_message(wall_m, late))
+    graph.drive([22])
+    first, last = graph.odometry[0].pose.pose.position, graph.odometry[-1].pose.pose.position
+    frames = (stamp_ns_of(graph.odometry[-1].header) - stamp_ns_of(graph.odometry[0].header)) / PERIOD_NS
+    assert first.y - last.y == pytest.approx(frames * STEP_M, rel=0.1)
