@@ -107,6 +107,15 @@ def test_it_is_darker_under_a_bridge_than_beside_it() -> None:
     assert share[row, column + int(20.0 / plan.road_grid.cell_m)] < 0.01
 
 
+def test_nothing_is_claimed_off_the_plan() -> None:
+    plan = _plan_of(0, "urban")
+    plot = plan.plot(30.0, 10.0, 0)
+    assert plan.claim(plot, (0.0, 2.0), (4.0, 6.0))
+    assert not plan.claim(plot, (0.0, 2.0), (4.0, 6.0))
+    for far_m in (-1e4, 1e4):
+        assert not plan.claim(plot, (far_m, 2.0), (far_m + 4.0, 6.0))
+
+
 def test_crowns_close_over_the_road_but_hang_above_it() -> None:
     plan = _plan_of(1, "avenue")
     builder = SurfaceBuilder(_AnyTexture())

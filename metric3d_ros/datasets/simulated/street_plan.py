@@ -75,7 +75,7 @@ class StreetPlan:
         margin_m: float = 0.2,
         exclusive: bool = True,
     ) -> bool:
-        """Takes a rectangle of a plot if it keeps off the road and, if exclusive, off what is taken."""
+        """Takes a rectangle of a plot that lies on the plan, off the road and, if exclusive, off what is taken."""
         along = np.linspace(low[0], high[0], max(2, int((high[0] - low[0]) / 2.0) + 1))
         away = np.linspace(low[1], high[1], max(2, int((high[1] - low[1]) / 2.0) + 1))
         points = np.array([plot.in_world(x, y) for x in along for y in away])
@@ -84,8 +84,10 @@ class StreetPlan:
         corners = np.array([plot.in_world(x, y) for x, y in (low, (high[0], low[1]), high, (low[0], high[1]))])
         cells = self.road_grid.cells(corners)
         column, row = np.maximum(np.floor(cells.min(axis=0)).astype(int) - 1, 0)
-        end_column, end_row = np.ceil(cells.max(axis=0)).astype(int) + 2
+        end_column, end_row = np.maximum(np.ceil(cells.max(axis=0)).astype(int) + 2, 0)
         taken = self.taken[row:end_row, column:end_column]
+        if not taken.size:
+            return False
         area = np.zeros_like(taken)
         cv2.fillConvexPoly(
             area, np.rint((cells - [column, row]) * 16).astype(np.int32), 1, cv2.LINE_8, _FIXED_POINT_BITS
