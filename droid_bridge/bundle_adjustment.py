@@ -238,7 +238,7 @@ def informed_step(
     free_poses: Tensor,
     options: SolverOptions,
     independent_share: float = 1.0,
-) -> tuple[Estimate, PoseInformation]:
+) -> tuple[Estimate, PoseInformation, Tensor]:
     """One Gauss-Newton step, and what is known of the poses where it starts.
 
     Parameters
@@ -252,8 +252,8 @@ def informed_step(
 
     Returns
     -------
-    The estimate after the step, or the one given where the system had no finite solution; and the information of
-    the poses that may move.
+    The estimate after the step, or the one given where the system had no finite solution; the information of
+    the poses that may move; and that (frames, cells) of the depths from matches alone, the poses as they are.
     """
     normal = linearise(estimate, factors, grid, options)
     frames = estimate.inverse_depth.shape[0]
@@ -298,11 +298,11 @@ def informed_step(
     diagonal[:poses] += options.pose_damping + options.pose_damping_relative * diagonal[:poses]
     solution, failed = torch.linalg.solve_ex(system, rhs)
     if bool(failed) or not bool(torch.isfinite(solution).all()):
-        return estimate, known
+        return estimate, known, normal.depth_depth
     back = torch.cat([solution[:poses].expand(frames, poses), solution[poses:, None]], dim=1)
     depth_step = (depth_rhs - (back[:, None].to(coupling.dtype) @ coupling)[:, 0]) / depth_depth
     steps = solution[:poses].reshape(-1, 6), depth_step, solution[poses:]
-    return _stepped(estimate, free_poses, *steps, options), known
+    return _stepped(estimate, free_poses, *steps, options), known, normal.depth_depth
 
 
 def _stepped(

@@ -7,23 +7,24 @@ from torch import Tensor
 
 from droid_bridge.matching.matcher import Match
 from droid_bridge.projection import CellGrid
-from droid_bridge.scale_prior import CellPrior
+from droid_bridge.scale_prior import CellPrior, KnownDepth
 
 
-def carried_inverse_depth(
-    keyframe_inverse_depth: Tensor, new_from_keyframe: Tensor, from_new: Match, grid: CellGrid
-) -> Tensor:
-    """Inverse depth (cells,) that the cells of a new frame have where they were found in a keyframe; else NaN."""
+def carried_depth(keyframe: KnownDepth, new_from_keyframe: Tensor, from_new: Match, grid: CellGrid) -> KnownDepth:
+    """The depths that the cells of a new frame have where they were found in a keyframe; else NaN."""
     camera = grid.camera
     coords = torch.from_numpy(from_new.coords).to(grid.rays).reshape(-1, 2)
     column = coords[:, 0].round().clamp(0, camera.width_px - 1).long()
     row = coords[:, 1].round().clamp(0, camera.height_px - 1).long()
-    d = keyframe_inverse_depth[row * camera.width_px + column]
+    found = row * camera.width_px + column
+    d, variance = keyframe.inverse_depth[found], keyframe.variance[found]
     ray_x, ray_y = (coords[:, 0] - camera.cx) / camera.fx, (coords[:, 1] - camera.cy) / camera.fy
     transform = new_from_keyframe.to(d)
     depth_ratio = transform[2, 0] * ray_x + transform[2, 1] * ray_y + transform[2, 2] + transform[2, 3] * d
     matched = torch.from_numpy(from_new.weight.max(axis=-1) > 0).to(d.device).flatten() & (depth_ratio > 0.05)
-    return torch.where(matched, d / depth_ratio.clamp(min=0.05), torch.nan)
+    return KnownDepth(
+        torch.where(matched, d / depth_ratio.clamp(min=0.05), torch.nan), torch.where(matched, variance, torch.inf)
+    )
 
 
 def filled(

@@ -20,14 +20,13 @@ from droid_bridge.bundle_adjustment import (
     FlowFactors,
     SolverOptions,
     informed_step,
-    linearise,
 )
 from droid_bridge.lie import se3_inverse, se3_orthonormalised
 from droid_bridge.matching.matcher import FeaturesT, Match
 from droid_bridge.pose_covariance import PoseInformation
 from droid_bridge.pose_fit import fit_pose
 from droid_bridge.projection import CellGrid, reproject_coords
-from droid_bridge.scale_prior import CellPrior, ScalePriorOptions, prior_terms
+from droid_bridge.scale_prior import CellPrior, KnownDepth, ScalePriorOptions, prior_terms
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ class FactorGraph(Generic[FeaturesT]):
         self.log_growth = 0.0  # of the map since its start, by ``rescale``
         self.information: PoseInformation | None = None  # of the poses that the last adjustment moved
         device = grid.rays.device
+        # What the matches knew of each depth in the last adjustment, (frames, cells), cells erring one by one.
+        self._depth_information = torch.zeros(0, grid.rays.shape[1], dtype=grid.rays.dtype, device=device)
         self.estimate = Estimate(
             torch.zeros(0, 4, 4, dtype=torch.float64, device=device),
             torch.zeros(0, grid.rays.shape[1], dtype=grid.rays.dtype, device=device),
@@ -91,6 +92,8 @@ class FactorGraph(Generic[FeaturesT]):
             torch.cat([old.inverse_depth, inverse_depth[None]]),
             torch.cat([old.log_scale, scale]),
         )
+        unseen = torch.zeros_like(self.estimate.inverse_depth[-1:])
+        self._depth_information = torch.cat([self._depth_information, unseen])
 
     def set_depth(self, position: int, inverse_depth: Tensor, log_scale: float, prior: CellPrior | None) -> None:
         """Replace the inverse depths (cells,), the scale state and the prior of a frame."""
@@ -111,14 +114,10 @@ class FactorGraph(Generic[FeaturesT]):
         coords = torch.from_numpy(match.coords).to(device, dtype).permute(2, 0, 1).flatten(1)
         return coords, torch.from_numpy(match.weight).to(device, dtype).permute(2, 0, 1).flatten(1)
 
-    def factors(self, source: int | None = None) -> FlowFactors:
-        """All matches of the window, or those of one source frame."""
+    def factors(self) -> FlowFactors:
+        """All matches of the window."""
         position = {frame.frame_index: k for k, frame in enumerate(self.frames)}
-        chosen = [
-            (position[i], position[j], match)
-            for (i, j), match in self._matches.items()
-            if source is None or position[i] == source
-        ]
+        chosen = [(position[i], position[j], match) for (i, j), match in self._matches.items()]
         device = self.grid.rays.device
         return FlowFactors(
             torch.tensor([i for i, _, _ in chosen], device=device),
@@ -179,20 +178,17 @@ class FactorGraph(Generic[FeaturesT]):
         usable = (weight.amax(dim=0) > 0) & (depth_ratio[0] > self._solver.min_depth_ratio)
         return torch.where(usable, norms, torch.nan)
 
-    def matched(self, position: int) -> Tensor:
-        """Cells (cells,) of a frame that were found in any other."""
-        index = self.frames[position].frame_index
-        weights = [match[1].amax(dim=0) for (source, _), match in self._matches.items() if source == index]
-        if not weights:
-            return torch.zeros_like(self.estimate.inverse_depth[position], dtype=torch.bool)
-        return torch.stack(weights).amax(dim=0) > 0
+    def known_depth(self, position: int) -> KnownDepth:
+        """The depths of a frame as the matches know them; until there are any, as its prior does."""
+        information = self._depth_information[position]
+        prior = self.frames[position].prior
+        if prior is not None and not bool(information.any()):
+            information = prior.information
+        return KnownDepth(self.estimate.inverse_depth[position], 1 / information)
 
     def inverse_depth_sigma(self, position: int) -> Tensor:
         """Relative errors (cells,) of a frame's inverse depths with the poses as they are; infinite if unseen."""
-        information = torch.zeros_like(self.estimate.inverse_depth[position])
-        if any(source == self.frames[position].frame_index for source, _ in self._matches):
-            flow = linearise(self.estimate, self.factors(position), self.grid, self._solver)
-            information += flow.depth_depth[position] / self._independent_share
+        information = self._depth_information[position].clone()
         prior = self.frames[position].prior
         if prior is not None:
             information += prior.information
@@ -214,9 +210,10 @@ class FactorGraph(Generic[FeaturesT]):
                 self._independent_share,
                 scale_is_held=self.held_poses > 1,
             )
-            self.estimate, self.information = informed_step(
+            self.estimate, self.information, of_depths = informed_step(
                 self.estimate, factors, terms, self.grid, free, self._solver, self._independent_share
             )
+            self._depth_information = of_depths / self._independent_share
 
     @property
     def held_poses(self) -> int:
@@ -251,6 +248,7 @@ class FactorGraph(Generic[FeaturesT]):
         keep = [k for k in range(len(self.frames) + 1) if k != position]
         old = self.estimate
         self.estimate = Estimate(old.camera_from_world[keep], old.inverse_depth[keep], old.log_scale[keep])
+        self._depth_information = self._depth_information[keep]
 
 
 def _as_float64(values: Tensor) -> NDArray[np.float64]:

@@ -133,14 +133,13 @@ class Odometry:
         if not self._has_shape:
             self._shape_from(prior)
             return True
-        depths = graph.estimate.inverse_depth[position]
-        known = torch.where(graph.matched(position), depths, torch.nan)
-        fit = fit_prior(prior, depths, graph.matched(position))
+        known = graph.known_depth(position)
+        fit = fit_prior(prior, known)
         if self._becomes_metric(fit):
             return True
         expected, log_scale = self._scale.expected(prior, known)
         if expected is not None:
-            graph.set_depth(position, depths, log_scale, expected)
+            graph.set_depth(position, known.inverse_depth, log_scale, expected)
         self._correct(self._scale.measure(prior, fit))
         return True
 
@@ -261,8 +260,7 @@ class Odometry:
         self._passed.add(new, fit.camera_from_world, graph)
         if new.prior is None:
             return
-        carried = carried_from_keyframe(graph, fit)
-        prior_fit = fit_prior(new.prior, carried, torch.isfinite(carried))
+        prior_fit = fit_prior(new.prior, carried_from_keyframe(graph, fit))
         if not self._becomes_metric(prior_fit):
             self._correct(self._scale.measure(new.prior, prior_fit))
 
@@ -276,9 +274,7 @@ class Odometry:
             graph.drop_oldest()
         carried = carried_from_keyframe(graph, fit)
         prior, log_scale = self._scale.expected(new.prior if self._has_metric_scale else None, carried)
-        known = carried[torch.isfinite(carried)]
-        fallback = float(known.median()) if known.numel() else 1 / self._flat_depth_m
-        depths = filled(carried, prior, log_scale, fallback)
+        depths = filled(carried.inverse_depth, prior, log_scale, carried.median(otherwise=1 / self._flat_depth_m))
         graph.add_frame(replace(new, prior=prior), fit.camera_from_world, depths, log_scale)
         self._best_inlier_share = 0.0
         newest = len(graph) - 1
@@ -297,9 +293,7 @@ class Odometry:
         """What the newest keyframe's prior says of the scale, by the depths that its matches gave it."""
         if prior is None:
             return
-        graph = self._map
-        newest = len(graph) - 1
-        fit = fit_prior(prior, graph.estimate.inverse_depth[newest], graph.matched(newest))
+        fit = fit_prior(prior, self._map.known_depth(len(self._map) - 1))
         if not self._becomes_metric(fit):
             self._correct(self._scale.measure(prior, fit))
 

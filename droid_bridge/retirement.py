@@ -30,9 +30,9 @@ def keyframe_record(graph: FactorGraph[FeaturesT], position: int, working_camera
 
 
 def _log_scale(graph: FactorGraph[FeaturesT], position: int) -> float:
-    """Log of the map's depth over the prior's where the frame was matched; NaN without a prior."""
+    """Log of the map's depth over the prior's where the matches know it; NaN without a prior."""
     prior = graph.frames[position].prior
     if prior is None:
         return float("nan")
-    fit = fit_prior(prior, graph.estimate.inverse_depth[position], graph.matched(position))
+    fit = fit_prior(prior, graph.known_depth(position))
     return float("nan") if fit is None else fit.log_scale

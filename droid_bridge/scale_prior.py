@@ -116,6 +116,25 @@ class CellPrior:
         return replace(self, expected_log_scale=self.expected_log_scale + log_factor)
 
 
+@dataclass(frozen=True)
+class KnownDepth:
+    """What the map knows of the depths of a frame.
+
+    Attributes
+    ----------
+    inverse_depth : (cells,) 1/m; it may be NaN where nothing is known.
+    variance : (cells,) squared relative error of it; infinite where nothing is known.
+    """
+
+    inverse_depth: Tensor
+    variance: Tensor
+
+    def median(self, otherwise: float) -> float:
+        """Median inverse depth of all cells that have one, or another value where none has."""
+        known = self.inverse_depth[torch.isfinite(self.inverse_depth)]
+        return float(known.median()) if known.numel() else otherwise
+
+
 def pool_depth(
     depth_m: NDArray[np.float32], columns: int, rows: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -192,7 +211,8 @@ class PriorFit:
 
     Attributes
     ----------
-    log_scale : median log of (map depth / prior depth), each cell counted by its confidence.
+    log_scale : median log of (map depth / prior depth), each cell counted by its confidence and by how well both
+        are known.
     error : median absolute deviation from it, relative.
     cells : how many cells were compared.
     """
@@ -207,14 +227,18 @@ class PriorFit:
         return 1.4826 * self.error
 
 
-def fit_prior(prior: CellPrior, inverse_depth: Tensor, known: Tensor) -> PriorFit | None:
-    """Compare a prior with inverse depths (cells,) where ``known`` (cells,); None without a common cell."""
-    common = prior.valid & known
+def fit_prior(prior: CellPrior, known: KnownDepth) -> PriorFit | None:
+    """Compare a prior with the depths of the map; None without a common cell.
+
+    What matches hardly tell apart from infinity errs to one side, and a median moves with it the more, the wider
+    the prior's own noise spreads the rest: such cells must not count like others.
+    """
+    common = prior.valid & torch.isfinite(known.variance)
     cells = int(common.sum())
     if cells == 0:
         return None
-    offset = prior.log_inverse_depth[common] - torch.log(inverse_depth[common])
-    counts = torch.ones_like(offset) if prior.confidence is None else prior.confidence[common]
+    offset = prior.log_inverse_depth[common] - torch.log(known.inverse_depth[common])
+    counts = 1 / (1 / prior.information[common] + known.variance[common])
     log_scale = _weighted_median(offset, counts)
     return PriorFit(float(log_scale), float(_weighted_median((offset - log_scale).abs(), counts)), cells)
 

@@ -61,7 +61,7 @@ class ScaleProcess:
     drift_walk_sigma: float = 1e-6
     start_sigma: float = 10.0
     error_sigmas: tuple[float, ...] = (0.01, 0.04, 0.12)
-    frame_sigmas: tuple[float, ...] = (0.02, 0.05)
+    frame_sigmas: tuple[float, ...] = (0.01, 0.02, 0.035, 0.06)
     outlier_sigmas: float = 2.5
     patience: int = 8
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
-from droid_bridge.scale_prior import CellPrior, PriorFit, ScalePriorOptions, fit_prior, trusted
+from droid_bridge.scale_prior import CellPrior, KnownDepth, PriorFit, ScalePriorOptions, fit_prior, trusted
 from droid_bridge.scale_process import ScaleBeliefs, ScaleProcess
 
 
@@ -45,17 +42,17 @@ class ScaleTracker:
         surprise = self._belief.surprise_sigmas(fit.log_scale)
         return not self._options.scale_memory or surprise < self._options.max_surprise_sigmas
 
-    def expected(self, prior: CellPrior | None, inverse_depth: Tensor) -> tuple[CellPrior | None, float]:
+    def expected(self, prior: CellPrior | None, known: KnownDepth) -> tuple[CellPrior | None, float]:
         """The prior of a frame with what is expected of it, and its scale state; None where it is not believable.
 
         Parameters
         ----------
         prior : of the frame, or None.
-        inverse_depth : (cells,) 1/m that the map has there, NaN where it has none.
+        known : what the map has there.
         """
         if prior is None:
             return None, 0.0
-        fit = fit_prior(prior, inverse_depth, torch.isfinite(inverse_depth))
+        fit = fit_prior(prior, known)
         if not self.is_believable(fit):
             return None, 0.0
         prior = replace(prior, expected_log_scale=self.expected_log_scale)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from droid_bridge.depth_transfer import carried_inverse_depth
+from droid_bridge.depth_transfer import carried_depth
 from droid_bridge.expected_motion import expected_coords
 from droid_bridge.factor_graph import FactorGraph
 from droid_bridge.lie import se3_inverse
@@ -13,13 +12,13 @@ from droid_bridge.matching.choice import AnyFeatures
 from droid_bridge.matching.matcher import FramePair, Matcher
 from droid_bridge.pose_search import PoseFit
 from droid_bridge.rematch import match_again
+from droid_bridge.scale_prior import KnownDepth
 
 
-def carried_from_keyframe(graph: FactorGraph[AnyFeatures], fit: PoseFit) -> Tensor:
-    """Inverse depths (cells,) of a fitted frame that the last keyframe's say, NaN where it was not matched."""
-    estimate = graph.estimate
-    new_from_keyframe = fit.camera_from_world @ se3_inverse(estimate.camera_from_world[-1])
-    return carried_inverse_depth(estimate.inverse_depth[-1], new_from_keyframe, fit.match.backward, graph.grid)
+def carried_from_keyframe(graph: FactorGraph[AnyFeatures], fit: PoseFit) -> KnownDepth:
+    """The depths of a fitted frame that the last keyframe's say, NaN where it was not matched."""
+    new_from_keyframe = fit.camera_from_world @ se3_inverse(graph.estimate.camera_from_world[-1])
+    return carried_depth(graph.known_depth(len(graph) - 1), new_from_keyframe, fit.match.backward, graph.grid)
 
 
 def connect_further(graph: FactorGraph[AnyFeatures], matcher: Matcher[AnyFeatures], edge_radius: int) -> None:

@@ -82,7 +82,7 @@ def _adjusted(noise_cells: float, weight: float, seed: int) -> tuple[torch.Tenso
     factors = FlowFactors(SOURCE, TARGET, coords, torch.full_like(coords, weight))
     estimate = truth
     for _ in range(4):
-        estimate, known = informed_step(estimate, factors, _nothing_known(), GRID, FREE, EXACT)
+        estimate, known, _ = informed_step(estimate, factors, _nothing_known(), GRID, FREE, EXACT)
     moved = truth.camera_from_world[FREE] @ se3_inverse(estimate.camera_from_world[FREE])
     return se3_log(moved), known.covariance()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from droid_bridge.scale_prior import (
     CellPrior,
+    KnownDepth,
     ScalePriorOptions,
     cell_prior,
     fit_prior,
@@ -84,22 +85,33 @@ def test_fit_measures_scale_and_error_apart() -> None:
     rng = np.random.default_rng(3)
     truth = torch.from_numpy(rng.uniform(4, 40, 400).astype(np.float32))
     noisy = truth * torch.from_numpy(np.exp(0.05 * rng.standard_normal(400)).astype(np.float32))
-    fit = fit_prior(_prior(noisy / 1.25), 1 / truth, torch.ones(400, dtype=torch.bool))
+    fit = fit_prior(_prior(noisy / 1.25), KnownDepth(1 / truth, torch.full((400,), 1e-4)))
     assert fit is not None
     assert math.exp(fit.log_scale) == pytest.approx(1.25, rel=0.02)
     assert fit.error * 1.4826 == pytest.approx(0.05, rel=0.2)
-    assert fit_prior(_prior(noisy), 1 / truth, torch.zeros(400, dtype=torch.bool)) is None
+    assert fit_prior(_prior(noisy), KnownDepth(1 / truth, torch.full((400,), torch.inf))) is None
+
+
+def test_depths_that_matches_hardly_know_do_not_move_the_scale() -> None:
+    rng = np.random.default_rng(7)
+    truth = torch.from_numpy(rng.uniform(4, 40, 4000).astype(np.float32))
+    noisy = truth * torch.from_numpy(np.exp(0.1 * rng.standard_normal(4000)).astype(np.float32))
+    unsure = torch.arange(4000) < 800
+    mapped = torch.where(unsure, 16 * truth, truth)
+    fit = fit_prior(_prior(noisy, 4000), KnownDepth(1 / mapped, torch.where(unsure, 4.0, 1e-3)))
+    assert fit is not None and abs(fit.log_scale) < 0.01
+    counted_alike = fit_prior(_prior(noisy, 4000), KnownDepth(1 / mapped, torch.full((4000,), 1e-3)))
+    assert counted_alike is not None and counted_alike.log_scale > 0.02
 
 
 def test_trust_follows_the_measured_error() -> None:
     rng = np.random.default_rng(4)
-    known = torch.ones(400, dtype=torch.bool)
-    flat = torch.full((400,), 0.1)
+    flat = KnownDepth(torch.full((400,), 0.1), torch.full((400,), 1e-4))
 
     def refined(relative_noise: float) -> CellPrior:
         depth = torch.from_numpy((10 * np.exp(relative_noise * rng.standard_normal(400))).astype(np.float32))
         prior = _prior(depth)
-        return trusted(prior, fit_prior(prior, flat, known), OPTIONS)
+        return trusted(prior, fit_prior(prior, flat), OPTIONS)
 
     good, fair = refined(0.02), refined(0.2)
     assert good.sigma == pytest.approx(OPTIONS.min_cell_sigma)
