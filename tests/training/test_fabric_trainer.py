@@ -115,8 +115,8 @@ def small_v2_values(ground, output, **changes):
 def assert_same_run(one: Path, other: Path) -> None:
     """The same losses, and the same mean gradients (Adam's first moment) in every parameter.
 
-    After the first step the weights differ by rounding, and a triple of points that lies at a threshold of the normal
-    losses may change sides: from there on a loss may differ by the share of a few triples.
+    After the first step the weights differ by rounding, and three points that lie at a threshold of a normal loss
+    may change sides: from there on a loss may differ by the share of a few of them.
     """
     for step, (first, second) in enumerate(zip(rows(one), rows(other), strict=True)):
         tolerance = 1e-3 if step == 0 else 1e-2
