@@ -31,6 +31,7 @@ from torch import Tensor
 from droid_bridge.bundle_adjustment import DepthTerms
 
 _NEAREST_M, _FARTHEST_M = 1e-3, 1e5  # what no camera sees is no reading
+_SUREST_CELL_SIGMA = 0.03  # no cell's depth in the map counts as surer, relative
 _READINGS_PER_CELL = 16  # a median needs no more, and a dense map at full size costs more to sort than to solve
 
 
@@ -167,13 +168,14 @@ def pool_depth(
     first = np.cumsum(count) - count
     filled = count > 0
 
-    def quantile(share: float) -> NDArray[np.float32]:
+    def at_rank(share: float, round_to_rank: np.ufunc) -> NDArray[np.float32]:
         value = np.full(rows * columns, np.nan, dtype=np.float32)
-        position = first[filled] + np.floor(share * (count[filled] - 1) + 0.5).astype(np.int64)
-        value[filled] = ordered[position]
+        value[filled] = ordered[first[filled] + round_to_rank(share * (count[filled] - 1)).astype(np.int64)]
         return value
 
-    return quantile(0.5), 0.5 * (quantile(0.84) - quantile(0.16))
+    # Of two readings, as a laser leaves in a cell of the road, the farther would be too far everywhere.
+    median = 0.5 * (at_rank(0.5, np.floor) + at_rank(0.5, np.ceil))
+    return median, 0.5 * (at_rank(0.84, np.rint) - at_rank(0.16, np.rint))
 
 
 def cell_prior(
@@ -231,14 +233,16 @@ def fit_prior(prior: CellPrior, known: KnownDepth) -> PriorFit | None:
     """Compare a prior with the depths of the map; None without a common cell.
 
     What matches hardly tell apart from infinity errs to one side, and a median moves with it the more, the wider
-    the prior's own noise spreads the rest: such cells must not count like others.
+    the prior's own noise spreads the rest. Near the camera both are at their best, the map and a network's metres.
     """
     common = prior.valid & torch.isfinite(known.variance)
     cells = int(common.sum())
     if cells == 0:
         return None
     offset = prior.log_inverse_depth[common] - torch.log(known.inverse_depth[common])
-    counts = 1 / (1 / prior.information[common] + known.variance[common])
+    counts = 1 / (_SUREST_CELL_SIGMA**2 + known.variance[common])
+    if prior.confidence is not None:
+        counts = counts * prior.confidence[common]
     log_scale = _weighted_median(offset, counts)
     return PriorFit(float(log_scale), float(_weighted_median((offset - log_scale).abs(), counts)), cells)
 

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.model_zoo import model_path
 from training.canonical_experiment import (
     CANONICAL_FOCAL_PX,
+    NANO_SHAPE,
     VARIANTS,
     draw,
     is_unseen_focal,
@@ -19,9 +21,11 @@ from training.canonical_experiment import (
     random_camera,
     recipe_of,
 )
+from training.initial_weights import load_initial_weights
 from training.label_kind import LabelKind
 from training.labelled_view import LabelledView
 from training.models.prediction import CanonicalPrediction
+from training.trained_network import build_trained_network
 
 LABEL = 30.0
 
@@ -77,6 +81,14 @@ def test_variants_differ_in_what_they_are_about_alone():
         ("label_with_rpnl", {"losses"}),
     ):
         assert {key for key in base if base[key] != recipes[name][key]} == allowed
+
+
+def test_the_packaged_network_can_be_the_start_of_every_variant():
+    start = model_path("nano")
+    for variant in VARIANTS.values():
+        recipe = recipe_of(variant, Path("a"), Path("b"), steps=10, initial=start)
+        network = build_trained_network(recipe.network.name, **NANO_SHAPE)
+        load_initial_weights(network, recipe.network, [torch.zeros(2, 3, 96, 160)] * 8)
 
 
 def test_the_plot_is_written_whole(tmp_path):
