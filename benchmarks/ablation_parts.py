@@ -53,4 +53,8 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "back end: solves for the scale at the end in any case", back_end=BackEndOptions(solves_without_loops=True)
     ),
+    Variant(
+        "back end: adjusts all keyframes together at the end, as `track` does",
+        back_end=BackEndOptions(global_adjustment=True),
+    ),
 )

@@ -105,7 +105,7 @@ class Slam:
         The corrected pose of every frame, in order; its world is the map.
         """
         if not self._is_finished:
-            self._hand_over(self.odometry.flush())
+            self._hand_over(self.odometry.flush(), in_time=False)
             self._settle()
             self._back_end.finish()
             self._corrections = list(self._back_end.corrections())
@@ -183,11 +183,16 @@ class Slam:
         if self._lost_in_a_row >= self._config.max_lost_frames:
             self._was_lost = True
 
-    def _hand_over(self, records: tuple[KeyframeRecord, ...]) -> tuple[tuple[LoopEvent, ...], tuple[str, ...]]:
-        """Give keyframes to the back end; gives the loops it has closed meanwhile, and what it could not do."""
+    def _hand_over(
+        self, records: tuple[KeyframeRecord, ...], in_time: bool = True
+    ) -> tuple[tuple[LoopEvent, ...], tuple[str, ...]]:
+        """Give keyframes to the back end; gives the loops it has closed meanwhile, and what it could not do.
+
+        A back end that has fallen behind looks for no loops in them, unless there is time for all that waits.
+        """
         for record in records:
             was_lost, self._was_lost = self._was_lost, False
-            has_time = len(self._waiting) < _MOST_WAITING
+            has_time = not in_time or len(self._waiting) < _MOST_WAITING
             self._waiting.append(self._submitted(record, was_lost, has_time))
         return self._taken(lambda job: job.done())
 

@@ -56,7 +56,7 @@ def test_image_transform_reaches_the_canonical_focal_length(focal_px):
         np.zeros((96, 128, 3), np.uint8), PinholeCamera(128, 96, focal_px, focal_px, 60, 50)
     )
     assert image.shape == (camera.height_px, camera.width_px, 3)
-    assert camera.fx == pytest.approx(1000, rel=0.5 / camera.width_px + 1e-9)
+    assert camera.fx == pytest.approx(1000, rel=0.5 / (camera.width_px - 0.5) + 1e-9)
     assert (camera.cx + 0.5) / camera.width_px == pytest.approx(60.5 / 128)
 
 
