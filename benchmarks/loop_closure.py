@@ -1,11 +1,12 @@
 """What loop closure is worth: once around a simulated block, and on past the start, with a network's depth.
 
-    python benchmarks/loop_closure.py                   # a kilometre, nano; ten minutes on two cores
+    python benchmarks/loop_closure.py                   # a kilometre, nano; fifteen minutes on two cores
     python benchmarks/loop_closure.py --length 300 --depth truth
 
 A loop is closed by seeing a place again, so the drive goes on for ``--overlap`` metres past its start, a hand's
 breadth beside its first visit. Before is the front end's path, after the same frames with the corrections of the
-back end. The shape is what a loop can repair: a network that reads a percent short is a percent short after it.
+back end and, as ``droid-bridge track`` does, with all keyframes adjusted together at the end. The shape is what a
+loop can repair: a network that reads a percent short is a percent short after it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from droid_bridge.back_end_options import BackEndOptions
 from droid_bridge.depth_sources import open_depth
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.evaluation.drift import evaluate_drift
@@ -45,7 +47,7 @@ def main() -> int:
     truth = drive.world_from_camera
     before, loops, slowest_s = np.empty((len(truth), 4, 4)), 0, 0.0
     console = Console(stderr=True)
-    with Slam() as slam:
+    with Slam(back_end=BackEndOptions(global_adjustment=arguments.global_adjustment)) as slam:
         frames = frames_ahead(drive, depth, len(drive))
         for frame in track(frames, description=drive.name, total=len(truth), console=console):
             start = time.perf_counter()
@@ -70,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--length", type=float, default=1000.0, help="once around, m")
     parser.add_argument("--overlap", type=float, default=90.0, help="way past the start, m")
     parser.add_argument("--depth", default="nano", help="as for droid-bridge track (default: %(default)s)")
+    parser.add_argument("--global-adjustment", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
