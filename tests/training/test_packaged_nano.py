@@ -10,11 +10,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from metric3d_ros.estimator import MetricDepthEstimator
 from metric3d_ros.model_zoo import model_path, zoo_model
 from training.evaluate import evaluate_simulated
 from training.run_recipe import load_run_recipe
+from training.trained_network import build_trained_network
+from training.warm_start import restore_weights
 
 ROOT = Path(__file__).parents[2]
 NANO = zoo_model("nano")
@@ -34,11 +37,20 @@ def test_the_file_is_small_and_says_what_it_is(properties):
     assert 0 < float(properties["min_confidence"]) < 1
 
 
-def test_the_figures_beside_it_belong_to_this_file_and_recipe(properties):
+def test_the_figures_beside_it_belong_to_this_file(properties):
     figures = json.loads(model_path("nano").with_suffix(".json").read_text())
     assert figures["onnx_sha256"] == hashlib.sha256(model_path("nano").read_bytes()).hexdigest()
     assert figures["recipe_sha256"] == properties["recipe_sha256"]
-    assert load_run_recipe(ROOT / "training" / "recipes" / "nano.yaml").sha256() == properties["recipe_sha256"]
+
+
+def test_the_recipe_trains_on_from_this_file():
+    recipe = load_run_recipe(ROOT / "training" / "recipes" / "nano.yaml")
+    assert recipe.network.initial_sha256 == hashlib.sha256(model_path("nano").read_bytes()).hexdigest()
+    assert (recipe.views[0].height_px, recipe.views[0].width_px) == (HEIGHT_PX, WIDTH_PX)
+    network = build_trained_network(
+        "nano", recipe.network.widths, recipe.network.depths, recipe.network.decoder_widths
+    )
+    restore_weights(network.network, model_path("nano"), torch.zeros(1, 3, HEIGHT_PX, WIDTH_PX))
 
 
 @pytest.mark.parametrize("image", ["black", "white", "noise"])
