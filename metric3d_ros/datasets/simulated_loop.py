@@ -11,6 +11,7 @@ from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.frame import Frame
 from metric3d_ros.datasets.simulated import SimulatedDrive, render
 from metric3d_ros.datasets.simulated.drive import KITTI_LIKE_CAMERA
+from metric3d_ros.datasets.simulated.rendered_frames import RenderedFrames
 from metric3d_ros.errors import DatasetError
 
 OVERLAP_M = 60.0
@@ -18,7 +19,7 @@ _BESIDE_M = (0.25, -0.03, 0.4)  # right, down and forward of the first visit
 _CHANGE_OVER_M = 15.0
 
 
-class SimulatedLoop:
+class SimulatedLoop(RenderedFrames):
     """Once around a simulated block and its first stretch again, a hand's breadth beside the first visit.
 
     A loop is closed by seeing a place again, and a lap alone ends where it would begin to.
@@ -49,43 +50,15 @@ class SimulatedLoop:
         self._drive = SimulatedDrive(seed, length_m, camera, closed_loop=True)
         self._lap = len(self._drive) - 1
         lap = self._drive.world_from_camera[: self._lap]
-        self._world_from_camera = np.concatenate([lap, _beside(lap, overlap_m)])
+        world_from_camera = np.concatenate([lap, _beside(lap, overlap_m)])
         period_ns = int(self._drive.stamps_ns[1] - self._drive.stamps_ns[0])
-        self._stamps_ns = np.arange(len(self._world_from_camera), dtype=np.int64) * period_ns
-
-    @property
-    def name(self) -> str:
-        """Short name for file names and tables."""
-        return f"{self._drive.name}_loop"
-
-    @property
-    def camera(self) -> PinholeCamera:
-        """The camera of every frame."""
-        return self._drive.camera
-
-    @property
-    def stamps_ns(self) -> NDArray[np.int64]:
-        """Capture times of all frames, the first at 0."""
-        return self._stamps_ns
-
-    @property
-    def world_from_camera(self) -> NDArray[np.float64]:
-        """True poses (frames, 4, 4), optical camera frame to the z-up world."""
-        return self._world_from_camera
+        stamps_ns = np.arange(len(world_from_camera), dtype=np.int64) * period_ns
+        super().__init__(f"{self._drive.name}_loop", camera, stamps_ns, world_from_camera)
 
     @property
     def lap_frames(self) -> int:
         """How many frames the lap has; the frame of this number stands where the first did."""
         return self._lap
-
-    def __len__(self) -> int:
-        return len(self._world_from_camera)
-
-    def __getitem__(self, index: int) -> Frame:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"frame {index} of a loop of {len(self)} frames")
-        index %= len(self)
-        return self._drive[index] if index < self._lap else self._rendered(index)
 
     def render_all(self, workers: int = 2, progress: bool = True) -> Iterator[Frame]:
         """All frames in order, the lap rendered by ``workers`` processes; ``progress`` shows a bar."""
@@ -96,9 +69,10 @@ class SimulatedLoop:
             yield self._rendered(index)
 
     def _rendered(self, index: int) -> Frame:
-        pose = self._world_from_camera[index]
-        rgb, depth_m = render(self._drive.world, self.camera, pose, seed=self._seed + index)
-        return Frame(index, int(self._stamps_ns[index]), rgb, self.camera, depth_m, pose)
+        if index < self._lap:
+            return self._drive[index]
+        pose = self.world_from_camera[index]
+        return self._frame(index, *render(self._drive.world, self.camera, pose, seed=self._seed + index))
 
 
 def _beside(lap: NDArray[np.float64], overlap_m: float) -> NDArray[np.float64]:

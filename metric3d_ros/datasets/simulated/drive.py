@@ -11,12 +11,12 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import track
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.frame import Frame
 from metric3d_ros.datasets.simulated.camera_path import drive_poses
+from metric3d_ros.datasets.simulated.rendered_frames import RenderedFrames
 from metric3d_ros.datasets.simulated.rendering import render
 from metric3d_ros.datasets.simulated.styles import PLAIN, world_style
 from metric3d_ros.datasets.simulated.world import StreetWorld, road_profile, street_line, street_terrain
@@ -40,7 +40,7 @@ class _DriveOptions:
     style: str
 
 
-class SimulatedDrive:
+class SimulatedDrive(RenderedFrames):
     """A seeded drive; frames are rendered when asked for, and the same whichever way they are asked for.
 
     Parameters
@@ -86,7 +86,7 @@ class SimulatedDrive:
         )
         line = street_line(seed, length_m, closed_loop)
         profile = road_profile(seed, length_m, closed_loop, setting, style)
-        self._world_from_camera = drive_poses(
+        world_from_camera = drive_poses(
             np.random.default_rng([seed, _PATH_STREAM]),
             line,
             profile,
@@ -95,29 +95,8 @@ class SimulatedDrive:
             camera_height_m,
             street_terrain(seed, line, style),
         )
-        self._stamps_ns = np.asarray(
-            np.rint(np.arange(len(self._world_from_camera)) * (1e9 / rate_hz)), dtype=np.int64
-        )
-
-    @property
-    def name(self) -> str:
-        """Short name for file names and tables."""
-        return f"simulated_{self._options.seed}"
-
-    @property
-    def camera(self) -> PinholeCamera:
-        """The camera of every frame."""
-        return self._options.camera
-
-    @property
-    def stamps_ns(self) -> NDArray[np.int64]:
-        """Capture times of all frames, the first at 0."""
-        return self._stamps_ns
-
-    @property
-    def world_from_camera(self) -> NDArray[np.float64]:
-        """True poses (frames, 4, 4), optical camera frame to the z-up world."""
-        return self._world_from_camera
+        stamps_ns = np.rint(np.arange(len(world_from_camera)) * (1e9 / rate_hz)).astype(np.int64)
+        super().__init__(f"simulated_{seed}", camera, stamps_ns, world_from_camera)
 
     @cached_property
     def world(self) -> StreetWorld:
@@ -125,23 +104,9 @@ class SimulatedDrive:
         o = self._options
         return StreetWorld.generate(o.seed, o.length_m, o.closed_loop, o.setting, style=o.style)
 
-    def __len__(self) -> int:
-        return len(self._world_from_camera)
-
-    def __getitem__(self, index: int) -> Frame:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"frame {index} of a drive of {len(self)} frames")
-        index %= len(self)
-        pose = self._world_from_camera[index]
-        rgb, depth_m = render(self.world, self.camera, pose, seed=_noise_seed(self._options.seed, index))
-        return Frame(
-            index=index,
-            stamp_ns=int(self._stamps_ns[index]),
-            image=rgb,
-            camera=self.camera,
-            depth_m=depth_m,
-            world_from_camera=pose,
-        )
+    def _rendered(self, index: int) -> Frame:
+        seed = _noise_seed(self._options.seed, index)
+        return self._frame(index, *render(self.world, self.camera, self.world_from_camera[index], seed=seed))
 
     def __iter__(self) -> Iterator[Frame]:
         return self.render_all(workers=1, progress=False)
