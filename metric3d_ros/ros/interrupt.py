@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Sequence
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import FrameType
+
+from metric3d_ros.ros.signal_switch import SignalHandler, SignalSwitch
 
 
-class InterruptSwitch:
+class InterruptSwitch(SignalSwitch):
     """Whether SIGINT (Ctrl-C) has come; a context manager that listens for it.
 
     Python's own handler raises KeyboardInterrupt wherever the program is, and where rclpy is turning a message
@@ -23,22 +23,12 @@ class InterruptSwitch:
     """
 
     def __init__(self, signals: Sequence[signal.Signals] = (signal.SIGINT,)) -> None:
-        self.is_on = False
+        super().__init__()
         self._signals = signals
-        self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> InterruptSwitch:
-        if threading.current_thread() is threading.main_thread():
-            for number in self._signals:
-                self._before[number] = signal.signal(number, self._on_interrupt)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
+    def handlers(self) -> Mapping[signal.Signals, SignalHandler]:
+        """Each signal interrupts."""
+        return dict.fromkeys(self._signals, self._on_interrupt)
 
     def raise_if_on(self) -> None:
         """Raise KeyboardInterrupt, if it has come, here."""

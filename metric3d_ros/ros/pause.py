@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Mapping
+from types import FrameType
+
+from metric3d_ros.ros.signal_switch import SignalHandler, SignalSwitch
 
 log = logging.getLogger(__name__)
 
 
-class PauseSwitch:
+class PauseSwitch(SignalSwitch):
     """Whether playing is paused; a context manager that listens to signals.
 
     SIGTSTP (Ctrl-Z) pauses and, sent again, goes on; SIGCONT goes on. Outside the main thread, which alone can
     take signals, and where a system has no such signals, it stays off.
     """
 
-    def __init__(self) -> None:
-        self.is_on = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> PauseSwitch:
-        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGTSTP"):
-            for number, handler in ((signal.SIGTSTP, self._on_stop), (signal.SIGCONT, self._on_continue)):
-                self._before[number] = signal.signal(number, handler)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
+    def handlers(self) -> Mapping[signal.Signals, SignalHandler]:
+        """SIGTSTP and SIGCONT, where the system has them."""
+        if not hasattr(signal, "SIGTSTP"):
+            return {}
+        return {signal.SIGTSTP: self._on_stop, signal.SIGCONT: self._on_continue}
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         self.is_on = not self.is_on
