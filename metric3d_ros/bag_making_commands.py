@@ -32,7 +32,6 @@ def _add_from_kitti(actions: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("--drive", help="KITTI raw drive, such as 2011_09_26_drive_0013_sync")
     parser.add_argument("--camera", choices=["auto", "0", "1", "2", "3"], default="auto", help="default: colour")
     parser.add_argument("--depth", choices=["none", "lidar"], default="none", help="write the LiDAR depth too")
-    parser.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
     parser.set_defaults(run=bag_from_kitti)
 
 
@@ -44,7 +43,6 @@ def _add_from_tum(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--camera-file", type=Path, metavar="YAML", help="camera of the raw images, if not TUM's own"
     )
     parser.add_argument("--depth", choices=["none", "sensor"], default="none", help="write the Kinect's depth too")
-    parser.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
     parser.set_defaults(run=bag_from_tum)
 
 
@@ -52,7 +50,6 @@ def _add_from_euroc(actions: argparse._SubParsersAction[argparse.ArgumentParser]
     parser = actions.add_parser("from-euroc", help="a bag from camera 0 of an EuRoC recording, rectified")
     parser.add_argument("dir", type=Path, metavar="DIR", help="the recording's folder (with mav0 in it)")
     _add_output(parser)
-    parser.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
     parser.set_defaults(run=bag_from_euroc)
 
 
@@ -67,7 +64,6 @@ def _add_simulate(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--closed-loop", action="store_true", help="come back to the start")
     parser.add_argument("--depth", choices=["none", "exact"], default="none", help="write the exact depth too")
     parser.add_argument("--workers", type=positive_int, default=2, help="processes that render (2)")
-    parser.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
     parser.set_defaults(run=bag_simulate)
 
 
@@ -82,6 +78,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         default="raw",
         help="write the images raw (default), or as CompressedImage: png keeps every value, jpeg is smallest",
     )
+    parser.add_argument("--max-frames", type=positive_int, metavar="N", help="stop after N frames")
 
 
 def bag_from_kitti(arguments: argparse.Namespace) -> int:
