@@ -5,10 +5,14 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from droid_bridge.graph_domain import free_domain_id
+
+if TYPE_CHECKING:
+    from graph_probe import GraphProbe
 
 SHARED = Path(__file__).parents[2] / "shared"
 # Beside this process another may drive its graphs: one takes the odd places of a round, the other the even ones.
@@ -31,6 +35,16 @@ def own_graph(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     # A node that is gone keeps its participant until its cycle of references is collected, and beyond some thirty
     # participants in a domain the next are not found.
     gc.collect()
+
+
+@pytest.fixture
+def probe() -> Iterator[GraphProbe]:
+    """A node of the test's own that looks into the graph."""
+    from graph_probe import GraphProbe  # which needs ROS, as not every test does
+
+    probe = GraphProbe()
+    yield probe
+    probe.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: source a ROS install or take the [ros] extra")
 
-from graph_probe import GraphProbe, NodeProcess, header, info_message, rgb_message
+from graph_probe import NodeProcess, header, info_message, rgb_message
 from nav_msgs.msg import Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from sliding_camera import FOCAL_PX, HEIGHT_PX, PERIOD_NS, STEP_M, WALL_M, WIDTH_PX, view
@@ -72,13 +72,6 @@ class SlamGraph:
 
     def logs(self, text):
         return self.probe.wait_for(lambda: text in self.node.log, 15)
-
-
-@pytest.fixture
-def probe():
-    probe = GraphProbe()
-    yield probe
-    probe.close()
 
 
 @pytest.fixture

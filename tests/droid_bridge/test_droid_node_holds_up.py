@@ -39,21 +39,8 @@ MOST_LATENCY_ANSWERS = 30
 SOAK_WIDTH_PX, SOAK_HEIGHT_PX = 640, 480
 
 
-@pytest.fixture
-def start():
-    started: list[InnerSlam] = []
-
-    def make(**parameters: Any) -> InnerSlam:
-        started.append(InnerSlam(**parameters))
-        return started[-1]
-
-    yield make
-    for graph in started:
-        graph.close()
-
-
-def test_diagnostics_say_how_slam_is(start: Callable[..., InnerSlam]) -> None:
-    graph = start()
+def test_diagnostics_say_how_slam_is(start_slam: Callable[..., InnerSlam]) -> None:
+    graph = start_slam()
     statuses = DiagnosticsProbe(graph.probe, "droid_slam")
     for frame in range(4):
         graph.send((frame + 1) * PERIOD_NS, frame)
@@ -68,9 +55,9 @@ def test_diagnostics_say_how_slam_is(start: Callable[..., InnerSlam]) -> None:
 
 
 def test_what_nobody_foresaw_costs_the_drive_and_not_the_node(
-    start: Callable[..., InnerSlam], monkeypatch: pytest.MonkeyPatch
+    start_slam: Callable[..., InnerSlam], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = start()
+    graph = start_slam()
     graph.send(PERIOD_NS)
     slam = graph.node._slam
 
@@ -87,8 +74,8 @@ def test_what_nobody_foresaw_costs_the_drive_and_not_the_node(
     assert graph.node._last_update.frame_index == 0, "a new drive"
 
 
-def test_depth_of_long_ago_is_no_jump_of_time(start: Callable[..., InnerSlam]) -> None:
-    graph = start()
+def test_depth_of_long_ago_is_no_jump_of_time(start_slam: Callable[..., InnerSlam]) -> None:
+    graph = start_slam()
     for frame in range(3):
         graph.send((frame + 20) * PERIOD_NS, frame)
     graph.depths.publish(depth_message(np.full((HEIGHT_PX, WIDTH_PX), WALL_M, np.float32), header(PERIOD_NS)))
@@ -97,8 +84,8 @@ def test_depth_of_long_ago_is_no_jump_of_time(start: Callable[..., InnerSlam]) -
     assert (graph.node._restarts, graph.node._statistics._answered) == (0, 4)
 
 
-def test_depth_that_cannot_be_used_costs_the_prior_alone(start: Callable[..., InnerSlam]) -> None:
-    graph = start()
+def test_depth_that_cannot_be_used_costs_the_prior_alone(start_slam: Callable[..., InnerSlam]) -> None:
+    graph = start_slam()
     graph.send(PERIOD_NS)
     for stamp_ns, shape in ((2 * PERIOD_NS, (10, 20)), (3 * PERIOD_NS, (HEIGHT_PX, WIDTH_PX))):
         depth = depth_message(np.full(shape, WALL_M, np.float32), header(stamp_ns))
@@ -116,8 +103,10 @@ def test_depth_that_cannot_be_used_costs_the_prior_alone(start: Callable[..., In
 # --- load -----------------------------------------------------------------------------------------------------
 
 
-def test_images_faster_than_tracking_are_dropped_and_nothing_piles_up(start: Callable[..., InnerSlam]) -> None:
-    graph = start()
+def test_images_faster_than_tracking_are_dropped_and_nothing_piles_up(
+    start_slam: Callable[..., InnerSlam],
+) -> None:
+    graph = start_slam()
     inner_track = graph.node._slam.track
 
     def slowly(frame: Any) -> Any:
@@ -241,8 +230,8 @@ def _info(changes: dict[str, Any], stamp_ns: int) -> CameraInfo:
     return info
 
 
-def test_no_message_ends_it_and_each_image_is_counted(start: Callable[..., InnerSlam]) -> None:
-    graph = start()
+def test_no_message_ends_it_and_each_image_is_counted(start_slam: Callable[..., InnerSlam]) -> None:
+    graph = start_slam()
     last_ns, frame = 10 * PERIOD_NS, 0
 
     def fuzz(fault: tuple[str, dict[str, Any]], depth_m: float, step_ns: int, depth_is_first: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,26 +27,15 @@ from droid_bridge.ros.transform_broadcaster import TransformBroadcaster
 pytestmark = pytest.mark.ros
 
 
-@pytest.fixture
-def start():
-    started: list[InnerSlam] = []
-
-    def make(**parameters: Any) -> InnerSlam:
-        started.append(InnerSlam(**parameters))
-        return started[-1]
-
-    yield make
-    for graph in started:
-        graph.close()
-
-
 def publishes_odometry(graph: InnerSlam) -> bool:
     """Whether the middleware says so, which it does a moment later."""
     return "/odometry" in dict(graph.node.get_publisher_names_and_types_by_node("droid_slam", "/"))
 
 
-def test_it_goes_through_its_states_and_starts_a_new_drive_after_cleanup(start: Callable[..., InnerSlam]) -> None:
-    graph = start()
+def test_it_goes_through_its_states_and_starts_a_new_drive_after_cleanup(
+    start_slam: Callable[..., InnerSlam],
+) -> None:
+    graph = start_slam()
     graph.send(PERIOD_NS)
     graph.send(2 * PERIOD_NS, 1)
     client = graph.probe.node.create_client(ChangeState, "/droid_slam/change_state")
@@ -80,9 +68,9 @@ def test_it_goes_through_its_states_and_starts_a_new_drive_after_cleanup(start: 
     ],
 )
 def test_parameters_that_cannot_be_are_refused_with_a_reason(
-    start: Callable[..., InnerSlam], name: str, value: object, reason: str
+    start_slam: Callable[..., InnerSlam], name: str, value: object, reason: str
 ) -> None:
-    graph = start()
+    graph = start_slam()
     before = graph.node.value_of(name)
     result = graph.node.set_parameters([Parameter(name, value=value)])[0]
     assert not result.successful
@@ -112,10 +100,10 @@ class RecordedTransforms:
 
 
 def test_map_to_odom_to_camera_link_goes_out_with_every_pose(
-    start: Callable[..., InnerSlam], monkeypatch: pytest.MonkeyPatch
+    start_slam: Callable[..., InnerSlam], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slam_publishers, "TransformBroadcaster", RecordedTransforms)
-    graph = start(odom_frame="odometry_frame", child_frame="camera_base")
+    graph = start_slam(odom_frame="odometry_frame", child_frame="camera_base")
     odometry = graph.probe.collect(Odometry, "odometry")
     assert graph.probe.wait_for(lambda: graph.node.count_subscribers("odometry") >= 2)
     for frame in range(4):
@@ -134,13 +122,13 @@ def test_map_to_odom_to_camera_link_goes_out_with_every_pose(
 
 
 def test_publish_tf_off_makes_no_broadcaster(
-    start: Callable[..., InnerSlam], monkeypatch: pytest.MonkeyPatch
+    start_slam: Callable[..., InnerSlam], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(node: object) -> None:
         raise AssertionError("publish_tf is false")
 
     monkeypatch.setattr(slam_publishers, "TransformBroadcaster", never)
-    graph = start(publish_tf=False)
+    graph = start_slam(publish_tf=False)
     graph.send(PERIOD_NS)
     assert graph.node._statistics._answered == 1
 
@@ -171,9 +159,9 @@ def test_the_broadcaster_sends_both_in_one_message_on_tf(monkeypatch: pytest.Mon
 
 
 def test_with_use_sim_time_the_clock_is_the_players(
-    start: Callable[..., InnerSlam],
+    start_slam: Callable[..., InnerSlam],
 ) -> None:
-    graph = start(use_sim_time=True)
+    graph = start_slam(use_sim_time=True)
     clock = graph.probe.publisher(Clock, "/clock")
     assert graph.probe.wait_for(lambda: clock.get_subscription_count() > 0, 60)
     played = Time(sec=1234, nanosec=500)

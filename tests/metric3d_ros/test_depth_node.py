@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: source a ROS install or take the [ros] extra")
 
-from graph_probe import GraphProbe, NodeProcess, info_message, rgb_message
+from graph_probe import NodeProcess, info_message, rgb_message
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import CameraInfo, Image
@@ -21,13 +21,6 @@ SCALE = 32 / 80
 RED = 200
 EXPECTED_M = RED * FOCAL_PX * SCALE / 1000
 PIXELS = np.dstack([np.full((HEIGHT_PX, WIDTH_PX), value, np.uint8) for value in (RED, 255, 0)])
-
-
-@pytest.fixture
-def probe():
-    probe = GraphProbe()
-    yield probe
-    probe.close()
 
 
 class DepthGraph:

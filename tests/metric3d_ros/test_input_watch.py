@@ -18,13 +18,6 @@ RELIABLE = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
 @pytest.fixture
-def probe():
-    probe = GraphProbe()
-    yield probe
-    probe.close()
-
-
-@pytest.fixture
 def other():
     probe = GraphProbe()
     yield probe
