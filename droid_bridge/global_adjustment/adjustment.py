@@ -66,6 +66,7 @@ class GlobalAdjustmentOptions:
         other, with at least this way between them, see the same place.
     corrects_lens : estimate what rectification left of the radial distortion.
     radial_sigma : how large that may be, the first radial term.
+    min_lens_gain : share of the cost that a lens has to explain; one that explains less is taken as ideal.
     min_matched_share : cells that two neighbours must have in common to say how one stands to the other.
     weighing : what a match counts.
     """
@@ -77,6 +78,7 @@ class GlobalAdjustmentOptions:
     revisit_travel_m: float = 30.0
     corrects_lens: bool = True
     radial_sigma: float = 0.01
+    min_lens_gain: float = 0.005
     min_matched_share: float = 0.05
     weighing: Weighing = field(default_factory=Weighing)
 
@@ -144,12 +146,13 @@ def adjust_globally(
             start.inverse_depth,
             grid,
         )
-        estimate, costs = _settled(start, matches, grid, options)
+        cost_before = total_cost(start, matches, grid, options.weighing)
+        estimate, cost_after = _with_a_lens_that_pays(start, matches, grid, options)
         is_tied = np.array(
             [matches.matched_share(k, k + 1) >= options.min_matched_share for k in range(len(keyframes) - 1)]
         )
     similarity = _in_own_units(keyframes, estimate, sim3_scale(torch.from_numpy(camera_from_world)))
-    return GlobalAdjustment(similarity.numpy(), estimate.lens, is_tied, costs[0], min(costs))
+    return GlobalAdjustment(similarity.numpy(), estimate.lens, is_tied, cost_before, cost_after)
 
 
 def _start(keyframes: Sequence[ArchivedKeyframe], similarity: Tensor) -> DriveEstimate:
@@ -198,14 +201,31 @@ def _revisits(
     return found
 
 
+def _with_a_lens_that_pays(
+    start: DriveEstimate, matches: KeyframeMatches, grid: CellGrid, options: GlobalAdjustmentOptions
+) -> tuple[DriveEstimate, float]:
+    """The adjusted drive and its cost, with a bent lens only where that explains ``min_lens_gain`` of the cost.
+
+    Biased matches look a little like a lens on any drive, and a lens that is not there bends the path.
+    """
+    ideal, ideal_cost = _settled(start, matches, grid, options, radial_sigma=None)
+    if not options.corrects_lens:
+        return ideal, ideal_cost
+    bent, bent_cost = _settled(start, matches, grid, options, options.radial_sigma)
+    pays = ideal_cost - bent_cost >= options.min_lens_gain * ideal_cost and bent_cost < ideal_cost
+    return (bent, bent_cost) if pays else (ideal, ideal_cost)
+
+
 def _settled(
-    estimate: DriveEstimate, matches: KeyframeMatches, grid: CellGrid, options: GlobalAdjustmentOptions
-) -> tuple[DriveEstimate, list[float]]:
-    """The best estimate on the way to where the cost no longer falls, and the costs at the loss's own width."""
+    estimate: DriveEstimate,
+    matches: KeyframeMatches,
+    grid: CellGrid,
+    options: GlobalAdjustmentOptions,
+    radial_sigma: float | None,
+) -> tuple[DriveEstimate, float]:
+    """The best estimate on the way to where the cost no longer falls, and its cost at the loss's own width."""
     own = options.weighing
-    radial_sigma = options.radial_sigma if options.corrects_lens else None
-    best = estimate
-    costs = [total_cost(estimate, matches, grid, own)]
+    best, least = estimate, total_cost(estimate, matches, grid, own)
     for iteration in range(options.iterations):
         width = _WIDTHS[iteration] if iteration < len(_WIDTHS) else 1.0
         weighing = replace(own, cauchy_cells=width * own.cauchy_cells)
@@ -213,13 +233,12 @@ def _settled(
         for _ in range(_DEPTH_STEPS):
             estimate = depth_step(estimate, matches, grid, weighing)
         cost = total_cost(estimate, matches, grid, own)
-        gained = min(costs) - cost
+        gained = least - cost
         if gained > 0:
-            best = estimate
-        costs.append(cost)
+            best, least = estimate, cost
         if iteration >= len(_WIDTHS) and abs(gained) < _CONVERGED_COST * cost:
             break
-    return best, costs
+    return best, least
 
 
 def _in_own_units(keyframes: Sequence[ArchivedKeyframe], estimate: DriveEstimate, unit_before: Tensor) -> Tensor:

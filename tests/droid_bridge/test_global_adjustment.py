@@ -40,9 +40,15 @@ class TrueMatcher:
     rematches = 0
 
     def __init__(
-        self, poses: torch.Tensor, inverse_depth: torch.Tensor, lens: Lens, blind: frozenset[int]
+        self,
+        poses: torch.Tensor,
+        inverse_depth: torch.Tensor,
+        lens: Lens,
+        blind: frozenset[int],
+        noise_cells: float = 0.0,
     ) -> None:
         self._poses, self._inverse_depth, self._lens, self._blind = poses, inverse_depth, lens, blind
+        self._noise_cells, self._rng = noise_cells, np.random.default_rng(4)
 
     def prepare(self, image: np.ndarray) -> int:
         return int(image[0, 0, 0])
@@ -64,6 +70,7 @@ class TrueMatcher:
         if min(source, target) in self._blind:
             found = torch.zeros_like(found)
         weight = (100.0 * found)[0].reshape(ROWS, COLUMNS, 1).expand(-1, -1, 2)
+        coords = coords + torch.from_numpy(self._rng.normal(0, 1, coords.shape)) * self._noise_cells
         placed = torch.where(found[:, None], coords, 0.0)[0].T.reshape(ROWS, COLUMNS, 2)
         return Match(placed.numpy().astype(np.float32), weight.numpy().astype(np.float32))
 
@@ -121,7 +128,14 @@ def disturbed(poses: torch.Tensor) -> torch.Tensor:
     return torch.stack(found)
 
 
-def run(lens: Lens, turn_rad: float, blind: frozenset[int] = frozenset(), nodes: int = 18, **options: object):  # type: ignore[no-untyped-def]
+def run(  # type: ignore[no-untyped-def]
+    lens: Lens,
+    turn_rad: float,
+    blind: frozenset[int] = frozenset(),
+    nodes: int = 18,
+    noise_cells: float = 0.0,
+    **options: object,
+):
     truth, depths = drive(nodes, turn_rad), true_depths(nodes)
     start = disturbed(truth)
     rng = np.random.default_rng(2)
@@ -132,7 +146,7 @@ def run(lens: Lens, turn_rad: float, blind: frozenset[int] = frozenset(), nodes:
         (),
         gray,
         CAMERA,
-        TrueMatcher(truth, depths, lens, blind),
+        TrueMatcher(truth, depths, lens, blind, noise_cells),
         GlobalAdjustmentOptions(iterations=12, **options),  # type: ignore[arg-type]
     )
     return adjusted, truth, start
@@ -151,6 +165,13 @@ def test_a_lens_that_bends_is_seen_in_a_turn() -> None:
     adjusted, truth, _ = run(bent, 0.05, radial_sigma=0.05)
     assert adjusted.lens.radial == pytest.approx(bent.radial, abs=1.5e-3)
     assert shape_error(adjusted.camera_from_world, truth) < 0.002
+
+
+@pytest.mark.parametrize(("radial", "is_seen"), [(-0.012, True), (-0.0005, False)])
+def test_a_lens_that_explains_next_to_nothing_is_taken_as_ideal(radial: float, is_seen: bool) -> None:
+    adjusted, truth, _ = run(Lens(radial), 0.05, noise_cells=0.03, radial_sigma=0.05)
+    assert adjusted.lens.radial == pytest.approx(radial if is_seen else 0, abs=2e-3 if is_seen else 1e-6)
+    assert shape_error(adjusted.camera_from_world, truth) < 0.01
 
 
 def test_without_its_correction_the_lens_stays_in_the_path() -> None:
