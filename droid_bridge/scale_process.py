@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +109,11 @@ class ScaleBelief:
         """Expected log of map depth over prior depth."""
         return float(self.mean[_SCALE] - self.mean[_ERROR])
 
+    @cached_property
+    def _expected_variance(self) -> float:
+        """Of the expected measurement."""
+        return float(_MEASURED @ self.covariance @ _MEASURED)
+
     def after(self, step_m: float, process: ScaleProcess, turn_rad: float = 0.0) -> ScaleBelief:
         """The belief a distance and a turn further on."""
         transition, added = process.transition(step_m, turn_rad)
@@ -125,7 +131,7 @@ class ScaleBelief:
         own = process.frame_sigma**2 + extra_variance
         outlying = self.surprise_sigmas(log_ratio, process, extra_variance) / process.outlier_sigmas
         own *= max(1.0, outlying) ** 4
-        gain = self.covariance @ _MEASURED / (float(_MEASURED @ self.covariance @ _MEASURED) + own)
+        gain = self.covariance @ _MEASURED / (self._expected_variance + own)
         kept = np.eye(3) - np.outer(gain, _MEASURED)
         # Joseph's form stays positive definite whatever the rounding.
         covariance = kept @ self.covariance @ kept.T + own * np.outer(gain, gain)
@@ -133,7 +139,7 @@ class ScaleBelief:
 
     def surprise_sigmas(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> float:
         """How far a measurement lies from the expected one, in standard deviations of their difference."""
-        variance = float(_MEASURED @ self.covariance @ _MEASURED) + process.frame_sigma**2 + extra_variance
+        variance = self._expected_variance + process.frame_sigma**2 + extra_variance
         return abs(log_ratio - self.expected_measurement) / math.sqrt(variance)
 
     def with_unknown_scale(self, process: ScaleProcess) -> ScaleBelief:
@@ -146,7 +152,7 @@ class ScaleBelief:
 
     def log_likelihood(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> float:
         """How well a measurement was foreseen; one far off says no more than that it is."""
-        variance = float(_MEASURED @ self.covariance @ _MEASURED) + process.frame_sigma**2 + extra_variance
+        variance = self._expected_variance + process.frame_sigma**2 + extra_variance
         surprise = min(self.surprise_sigmas(log_ratio, process, extra_variance), process.outlier_sigmas)
         return -0.5 * (surprise**2 + math.log(variance))
 
