@@ -208,5 +208,6 @@ def pixel_grid(image: Tensor, height_px: int, width_px: int) -> Tensor:
     """
     x = (torch.arange(width_px, dtype=image.dtype, device=image.device) - (width_px - 1) / 2) / 100
     y = (torch.arange(height_px, dtype=image.dtype, device=image.device) - (height_px - 1) / 2) / 100
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([columns, rows]).unsqueeze(0).expand(image.shape[0], -1, -1, -1)
+    # Two constant maps would be stored in an exported file: 1.8 MB at 256x864.
+    nothing = 0 * image[:, :1]
+    return torch.cat([x + nothing, y[:, None] + nothing], dim=1)
