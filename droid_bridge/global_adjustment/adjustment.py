@@ -147,7 +147,7 @@ def adjust_globally(
             grid,
         )
         cost_before = total_cost(start, matches, grid, options.weighing)
-        estimate, cost_after = _with_a_lens_that_pays(start, matches, grid, options)
+        estimate, cost_after = _with_a_lens_that_pays(start, cost_before, matches, grid, options)
         is_tied = np.array(
             [matches.matched_share(k, k + 1) >= options.min_matched_share for k in range(len(keyframes) - 1)]
         )
@@ -202,22 +202,27 @@ def _revisits(
 
 
 def _with_a_lens_that_pays(
-    start: DriveEstimate, matches: KeyframeMatches, grid: CellGrid, options: GlobalAdjustmentOptions
+    start: DriveEstimate,
+    start_cost: float,
+    matches: KeyframeMatches,
+    grid: CellGrid,
+    options: GlobalAdjustmentOptions,
 ) -> tuple[DriveEstimate, float]:
     """The adjusted drive and its cost, with a bent lens only where that explains ``min_lens_gain`` of the cost.
 
     Biased matches look a little like a lens on any drive, and a lens that is not there bends the path.
     """
-    ideal, ideal_cost = _settled(start, matches, grid, options, radial_sigma=None)
+    ideal, ideal_cost = _settled(start, start_cost, matches, grid, options, radial_sigma=None)
     if not options.corrects_lens:
         return ideal, ideal_cost
-    bent, bent_cost = _settled(start, matches, grid, options, options.radial_sigma)
-    pays = ideal_cost - bent_cost >= options.min_lens_gain * ideal_cost and bent_cost < ideal_cost
+    bent, bent_cost = _settled(start, start_cost, matches, grid, options, options.radial_sigma)
+    pays = ideal_cost - bent_cost > options.min_lens_gain * ideal_cost
     return (bent, bent_cost) if pays else (ideal, ideal_cost)
 
 
 def _settled(
     estimate: DriveEstimate,
+    cost: float,
     matches: KeyframeMatches,
     grid: CellGrid,
     options: GlobalAdjustmentOptions,
@@ -225,7 +230,7 @@ def _settled(
 ) -> tuple[DriveEstimate, float]:
     """The best estimate on the way to where the cost no longer falls, and its cost at the loss's own width."""
     own = options.weighing
-    best, least = estimate, total_cost(estimate, matches, grid, own)
+    best, least = estimate, cost
     for iteration in range(options.iterations):
         width = _WIDTHS[iteration] if iteration < len(_WIDTHS) else 1.0
         weighing = replace(own, cauchy_cells=width * own.cauchy_cells)
