@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droid_bridge.graph_domain import free_domain_id
+from droid_bridge.graph_domain import free_domain_id, ports_of
 
 if TYPE_CHECKING:
     from graph_probe import GraphProbe
@@ -30,11 +30,23 @@ def own_graph(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.node.get_closest_marker("ros") is None:
         yield
         return
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(free_domain_id(next(PLACES))))
+    domain_id = free_domain_id(next(PLACES))
+    forget_killed_nodes(domain_id)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
     yield
     # A node that is gone keeps its participant until its cycle of references is collected, and beyond some thirty
     # participants in a domain the next are not found.
     gc.collect()
+
+
+def forget_killed_nodes(domain_id: int) -> None:
+    """Remove the ports in shared memory that killed nodes of an earlier test left in a domain no one is in.
+
+    Fast DDS replaces such a port when it is opened; whoever opened it a moment before then talks to nobody.
+    """
+    for port in ports_of(domain_id):
+        for left in Path("/dev/shm").glob(f"*fastrtps_port{port}*"):
+            left.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _CLOCK_PERIOD_S = 0.01
 _LONGEST_WAIT_S = 0.1
-_STABLE_GRAPH_S = 0.5
+_STABLE_GRAPH_S = 1.0
 _LAST_ANSWERS_S = 2.0
 _REMINDER_S = 5.0
 
@@ -257,12 +257,13 @@ class _BagPlayer:
         count = self._publishers[self._image_topic].get_subscription_count()
         if count < wanted:
             return f"{wanted} subscriber(s) on {self._image_topic} ({count} so far)"
-        if self._options.lockstep and not self._node.count_publishers(self._options.odometry_topic):
+        if self._options.lockstep and not self._odometry.get_publisher_count():
             return f"a publisher on {self._options.odometry_topic}"
         return ""
 
     def _wait_for_stable_graph(self) -> None:
-        # A node's subscriptions are discovered one by one; the first frame needs all of them.
+        # A node's subscriptions are discovered one by one; the first frame needs all of them. Whether whoever
+        # answers knows this one's subscription cannot be seen from here.
         counts: list[int] = []
         stable_since_s = time.monotonic()
         while time.monotonic() - stable_since_s < _STABLE_GRAPH_S:

@@ -18,6 +18,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from metric3d_ros.ros.large_messages import make_room_for_images
+
 
 class OdometryEcho:
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--answer", default="always", choices=["always", "never", "second-time", "stale-first"])
     parser.add_argument("--best-effort", action="store_true")
     parser.add_argument("--delay", type=float, default=0.0)
+    make_room_for_images()
     rclpy.init()
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         OdometryEcho(parser.parse_args()).spin()
