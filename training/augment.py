@@ -19,8 +19,12 @@ def photometric(rng: np.random.Generator, image: Image, gray_probability: float)
     pixels: NDArray[np.float32] = image.astype(np.float32) / np.float32(255)
     if rng.random() < 0.3:
         pixels = cast_shadow(rng, pixels)
+    if rng.random() < 0.25:
+        pixels = dapple(rng, pixels)
     if rng.random() < 0.15:
         pixels = add_veil(rng, pixels)
+    if rng.random() < 0.2:
+        pixels = filter_at_random(rng, pixels)
     pixels = bend_colours(rng, pixels)
     if rng.random() < gray_probability:
         pixels = np.repeat(pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32), 3, axis=2)
@@ -50,6 +54,46 @@ def cast_shadow(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArra
     if rng.random() < 0.5:
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.5, 3))), dtype=np.float32)
     return pixels * (1 - mask * np.float32(rng.uniform(0.25, 0.75)))[..., None]
+
+
+def dapple(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sun through leaves: spots of light and shadow, longer along x as on a road, over all or below some row."""
+    height_px, width_px = pixels.shape[:2]
+    spot_px = rng.uniform(0.02, 0.25) * height_px
+    noise = np.zeros((height_px, width_px), dtype=np.float32)
+    for octave in range(3):
+        rows = max(2, round(height_px / spot_px * 2**octave))
+        columns = max(2, round(width_px / (spot_px * rng.uniform(1, 6)) * 2**octave))
+        drawn = rng.standard_normal((min(rows, height_px), min(columns, width_px)), dtype=np.float32)
+        noise += cv2.resize(drawn, (width_px, height_px), interpolation=cv2.INTER_CUBIC) / np.float32(2**octave)
+    level = np.quantile(noise[::4, ::4], rng.uniform(0.2, 0.8))
+    shade = 1 / (1 + np.exp(np.clip(-(noise - level) * rng.uniform(3, 20), -30, 30)))
+    if rng.random() < 0.5:
+        row = np.arange(height_px, dtype=np.float32)[:, None] - rng.uniform(0.3, 0.7) * height_px
+        shade = shade * np.clip(row / (0.1 * height_px), 0, 1)
+    darkness = shade * rng.uniform(0.3, 0.8)
+    return np.asarray(pixels * (1 - darkness[..., None]), dtype=np.float32)
+
+
+def filter_at_random(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Textures that nothing has, in shapes that stay: a random 3-to-3 convolution, mixed with what was there.
+
+    Random convolutions (Xu et al. 2021), brought back to the contrast of the image.
+    """
+    size = int(rng.choice([1, 3, 5]))
+    kernels = rng.standard_normal((3, 3, size, size), dtype=np.float32)
+    planes = [np.ascontiguousarray(pixels[..., colour]) for colour in range(3)]
+    filtered = np.stack(
+        [
+            sum(cv2.filter2D(plane, -1, kernel) for plane, kernel in zip(planes, row, strict=True))
+            for row in kernels
+        ],
+        axis=2,
+    )
+    spread = np.float32(pixels.std() / max(float(filtered.std()), 1e-6))
+    filtered = (filtered - filtered.mean()) * spread + pixels.mean()
+    share = np.float32(rng.uniform(0, 1))
+    return np.asarray(np.clip(pixels * (1 - share) + filtered * share, 0, 1), dtype=np.float32)
 
 
 def add_veil(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

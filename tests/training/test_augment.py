@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.augment import photometric
+from training.augment import dapple, filter_at_random, photometric
 
 
 @pytest.fixture
@@ -29,3 +29,27 @@ def test_gray_has_one_colour(image):
     rng = np.random.default_rng(0)
     grays = [photometric(rng, image, 1.0) for _ in range(20)]
     assert np.median([np.ptp(gray.astype(int), axis=2).mean() for gray in grays]) < 25
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_dappled_light_only_darkens(image, seed):
+    pixels = image.astype(np.float32) / 255
+    dappled = dapple(np.random.default_rng(seed), pixels)
+    assert dappled.dtype == np.float32 and dappled.shape == pixels.shape
+    ratio = dappled.max(axis=2) / np.maximum(pixels.max(axis=2), 1e-3)
+    assert (ratio <= 1 + 1e-5).all()
+    assert ratio.min() < 0.8 and ratio.max() > 0.9
+    # Light changes, colours of things do not.
+    np.testing.assert_allclose(dappled, pixels * ratio[..., None], atol=2e-3)
+
+
+def test_a_random_filter_keeps_edges_and_loses_colours():
+    halves = np.zeros((96, 200, 3), dtype=np.float32)
+    halves[:, 100:] = (0.9, 0.5, 0.2)
+    for seed in range(20):
+        filtered = filter_at_random(np.random.default_rng(seed), halves)
+        assert filtered.dtype == np.float32 and filtered.min() >= 0 and filtered.max() <= 1
+        left, right = filtered[8:-8, 8:92], filtered[8:-8, 108:-8]
+        assert np.ptp(left, axis=(0, 1)).max() < 1e-4 and np.ptp(right, axis=(0, 1)).max() < 1e-4
+    colours = [filter_at_random(np.random.default_rng(seed), halves)[48, 150] for seed in range(20)]
+    assert np.std(colours, axis=0).min() > 0.05
