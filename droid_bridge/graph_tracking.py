@@ -26,6 +26,7 @@ ANSWER_TIMEOUT_S = 60
 NO_DEPTH = "none"
 DEPTH_IN_BAG = "bag"
 _DEPTH_TOPIC = "/camera/depth/image"
+_CONFIDENCE_TOPIC = "/camera/depth/confidence"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def _start_depth_node(graph: GraphProcesses, model: str) -> None:
             "image": bag_topics.IMAGE,
             "camera_info": bag_topics.CAMERA_INFO,
             "depth/image": _DEPTH_TOPIC,
+            "depth/confidence": _CONFIDENCE_TOPIC,
             "depth/camera_info": "/camera/depth/camera_info",
         },
     )
@@ -146,12 +148,13 @@ def _start_slam_node(
     graph.start_node(
         "droid_bridge.ros.droid_node",
         parameters={"scale_prior": str(has_prior).lower(), "output_dir": str(out)}
-        | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO, depth_topic)
+        | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO, depth_topic, _CONFIDENCE_TOPIC)
         | dict(further),
         remaps={
             "image": bag_topics.IMAGE,
             "camera_info": bag_topics.CAMERA_INFO,
             "depth/image": depth_topic,
+            "depth/confidence": _CONFIDENCE_TOPIC,
             "odometry": bag_topics.ODOMETRY,
         },
     )

@@ -62,6 +62,13 @@ class StampPairing:
             released += self._without_longest_waiting()
         return released
 
+    def want(self, part: str, is_wanted: bool = True) -> None:
+        """From now on a moment is better with a part, too, or no longer waits for it."""
+        if is_wanted:
+            self._wanted |= {part}
+        elif part not in self._needed:
+            self._wanted -= {part}
+
     def missing(self, stamp_ns: int) -> frozenset[str]:
         """The parts that the moment at ``stamp_ns`` still waits for."""
         return self._wanted - self._waiting.get(stamp_ns, {}).keys()

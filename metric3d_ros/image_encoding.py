@@ -61,6 +61,7 @@ _COLOUR_LAYOUTS = {
 COLOUR_ENCODINGS = tuple(_COLOUR_LAYOUTS)
 _16_TO_8_BITS = 255.0 / 65535.0
 _DEPTH_LAYOUTS = {"32FC1": _Layout("f4", 1), "16UC1": _Layout("u2", 1)}
+_CONFIDENCE_LAYOUTS = {"32FC1": _Layout("f4", 1)}
 _MILLIMETRES_PER_METRE = 1000.0
 
 
@@ -157,6 +158,18 @@ def decode_depth_m(raw: RawImage) -> NDArray[np.float32]:
     depth_m = values.astype(np.float32)
     depth_m[~(np.isfinite(depth_m) & (depth_m > 0))] = np.nan
     return depth_m
+
+
+def decode_confidence(raw: RawImage) -> NDArray[np.float32]:
+    """The confidence of a depth image, float32 (height, width) from 0 to 1; what is not a number is none.
+
+    Raises
+    ------
+    ImageError
+        If the encoding is not 32FC1, or the data is too short.
+    """
+    values = _pixels(raw, _layout_of(raw, _CONFIDENCE_LAYOUTS, "confidence"))[..., 0].astype(np.float32)
+    return np.nan_to_num(values, nan=0.0).clip(0, 1)
 
 
 def _layout_of(raw: RawImage, layouts: dict[str, _Layout], what: str) -> _Layout:

@@ -22,7 +22,16 @@ from droid_bridge.odometry_update import OdometryUpdate, TrackedPose
 from droid_bridge.pairing import StampPairing
 from droid_bridge.ros.map_services import MapServices
 from droid_bridge.ros.slam_health import health_of
-from droid_bridge.ros.slam_inputs import CAMERA_INFO, DEPTH, IMAGE, QUEUE_DEPTH, SlamInputs, depth_m_of
+from droid_bridge.ros.slam_inputs import (
+    CAMERA_INFO,
+    CONFIDENCE,
+    DEPTH,
+    IMAGE,
+    QUEUE_DEPTH,
+    SlamInputs,
+    confidence_of,
+    depth_m_of,
+)
 from droid_bridge.ros.slam_parameters import (
     back_end_options_of,
     declare_parameters,
@@ -55,8 +64,8 @@ REASONS: dict[type[Exception], str] = {
 class DroidNode(AutostartNode):
     """Tracks the camera in metres.
 
-    Subscribes to ``image``, ``camera_info`` and, with the scale prior, ``depth/image``, paired by exact stamp;
-    with the prior nothing is published before the scale is metric.
+    Subscribes to ``image``, ``camera_info`` and, with the scale prior, ``depth/image`` and ``depth/confidence``,
+    paired by exact stamp; with the prior nothing is published before the scale is metric.
     Publishes ``odometry`` for every tracked frame, ``path`` every tenth and after a loop, ``local_map`` for each
     keyframe where someone listens. With ``output_dir`` set it keeps ``trajectory_kitti.txt`` and
     ``trajectory_tum.txt`` current there (optical frame, first = identity). Services: ``~/reset``, ``~/save_map``
@@ -195,12 +204,18 @@ class DroidNode(AutostartNode):
             return
         # Depth of long ago is from a network that does not keep up, and no jump of time.
         last_ns = self._last_stamp_ns
-        if part != DEPTH and last_ns is not None and last_ns - stamp_ns > RESTART_AFTER_JUMP_BACK_NS:
+        if (
+            part in (IMAGE, CAMERA_INFO)
+            and last_ns is not None
+            and last_ns - stamp_ns > RESTART_AFTER_JUMP_BACK_NS
+        ):
             self.get_logger().warning(
                 f"time went back from {last_ns} to {stamp_ns} ns (a bag that loops?); "
                 "tracking starts anew, the trajectory so far is kept."
             )
             self._start_anew()
+        assert self._inputs is not None
+        self._pairing.want(CONFIDENCE, self._inputs.has_confidence)
         before = self._pairing.dropped
         for due_ns, moment in self._pairing.add(part, stamp_ns, message):
             self._on_moment(due_ns, moment)
@@ -213,7 +228,8 @@ class DroidNode(AutostartNode):
     def _on_late_depth(self, stamp_ns: int, depth: Any) -> None:
         """Depth of an image that was tracked without waiting for it any longer."""
         try:
-            self._running_slam().odometry.add_depth(stamp_ns, depth_m_of(depth, None))
+            confidence = confidence_of({DEPTH: depth}, None)
+            self._running_slam().odometry.add_depth(stamp_ns, depth_m_of(depth, None), confidence)
         except Exception as error:
             self._refuse("late depth", error)
 
@@ -250,7 +266,9 @@ class DroidNode(AutostartNode):
         try:
             with self._statistics.timed("decode"):
                 frame = self._inputs.frame_of(self._frame_count, stamp_ns, moment)
-                frame = replace(frame, depth_m=self._depth_m(moment, frame.camera))
+                depth_m = self._depth_m(moment, frame.camera)
+                confidence = None if depth_m is None else self._confidence(moment, frame.camera)
+                frame = replace(frame, depth_m=depth_m, depth_confidence=confidence)
         except Exception as error:
             # Whatever a message brings, the node answers the next one.
             self._refuse(FRAME, error)
@@ -271,6 +289,14 @@ class DroidNode(AutostartNode):
             return None if DEPTH not in moment else depth_m_of(moment[DEPTH], camera)
         except Exception as error:
             self._refuse("depth", error)
+            return None
+
+    def _confidence(self, moment: dict[str, Any], camera: PinholeCamera) -> NDArray[np.float32] | None:
+        """The confidence of a frame's depth; where it cannot be used, all of the depth counts alike."""
+        try:
+            return confidence_of(moment, camera)
+        except Exception as error:
+            self._refuse("confidence", error)
             return None
 
     def _refuse(self, what: str, error: Exception) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,24 +19,32 @@ from metric3d_ros.calibration import CameraCalibration
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.frame import Frame
 from metric3d_ros.errors import ImageError
+from metric3d_ros.estimator import DepthPrediction
 from metric3d_ros.rectification import rectified_image
 from metric3d_ros.ros.colour_images import rgb_from_message
 from metric3d_ros.ros.depth_outputs import DepthResult
 from metric3d_ros.ros.depth_parameters import COMPRESSED
 from metric3d_ros.ros.input_watch import IMAGE_REMEDIES, InputWatch
 from metric3d_ros.ros.lifecycle import AutostartNode
-from metric3d_ros.ros.messages import depth_m_from_message, stamp_ns_of
+from metric3d_ros.ros.messages import confidence_from_message, depth_m_from_message, stamp_ns_of
 
-IMAGE, CAMERA_INFO, DEPTH = "image", "camera_info", "depth"
+IMAGE, CAMERA_INFO, DEPTH, CONFIDENCE = "image", "camera_info", "depth", "confidence"
 QUEUE_DEPTH = 10
 WAITING_PARTS = 3 * QUEUE_DEPTH
 
 
 @dataclass(frozen=True)
 class HandedDepth:
-    """Depth that came without a message: float32 (height, width) in metres, NaN without reading."""
+    """Depth that came without a message.
+
+    Attributes
+    ----------
+    depth_m : float32 (height, width) in metres, NaN without reading.
+    confidence : float32 (height, width) from 0 to 1, where the network gives one.
+    """
 
     depth_m: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None
 
 
 class SlamInputs:
@@ -48,7 +56,8 @@ class SlamInputs:
     Parameters
     ----------
     node : with the parameters scale_prior, rectified and image_transport.
-    on_part : takes each part; a part is ``image``, ``camera_info`` or ``depth``.
+    on_part : takes each part; a part is ``image``, ``camera_info``, ``depth`` or ``confidence``, which comes with
+        handed depth.
     on_lost : is called for each image that had to go.
     is_handed : the parts come through ``take_image`` and ``take_depth``, and nothing is subscribed to.
     """
@@ -79,6 +88,7 @@ class SlamInputs:
         }
         if self._node.value_of("scale_prior"):
             topics[DEPTH] = (Image, "depth/image")
+            topics[CONFIDENCE] = (Image, "depth/confidence")
         for part, (kind, topic) in topics.items():
             subscription = self._node.create_subscription(
                 kind,
@@ -88,9 +98,16 @@ class SlamInputs:
                 callback_group=self._receiving,
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
-            remedies = IMAGE_REMEDIES if part == IMAGE else None
             self._subscriptions[part] = subscription
-            self._watches[part] = InputWatch(self._node, subscription, topic, remedies)
+            if part != CONFIDENCE:
+                remedies = IMAGE_REMEDIES if part == IMAGE else None
+                self._watches[part] = InputWatch(self._node, subscription, topic, remedies)
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether someone publishes how sure depth is."""
+        subscription = self._subscriptions.get(CONFIDENCE)
+        return subscription is not None and subscription.get_publisher_count() > 0
 
     def topic_of(self, part: str) -> str:
         """The resolved topic of a part, or where else it comes from."""
@@ -118,7 +135,7 @@ class SlamInputs:
 
     def take_depth(self, result: DepthResult) -> None:
         """The depth of an image, from any thread of this process."""
-        self._hand(DEPTH, stamp_ns_of(result.header), HandedDepth(result.prediction.depth_m))
+        self._hand(DEPTH, stamp_ns_of(result.header), _handed(result.prediction))
 
     def frame_of(self, index: int, stamp_ns: int, moment: dict[str, Any]) -> Frame:
         """The frame that the image and the camera of one stamp make; its depth comes by ``depth_m_of``.
@@ -145,7 +162,8 @@ class SlamInputs:
         self._waiting.clear()
 
     def _on_message(self, part: str, message: Any) -> None:
-        self._watches[part].mark()
+        if (watch := self._watches.get(part)) is not None:
+            watch.mark()
         self._hand(part, stamp_ns_of(message.header), message)
 
     def _hand(self, part: str, stamp_ns: int, value: Any) -> None:
@@ -183,10 +201,33 @@ def depth_m_of(depth: Any, camera: PinholeCamera | None) -> NDArray[np.float32]:
         If it cannot be decoded, or is not as large as the images of a camera.
     """
     depth_m = depth.depth_m if isinstance(depth, HandedDepth) else depth_m_from_message(depth)
-    if camera is not None and depth_m.shape != (camera.height_px, camera.width_px):
-        height_px, width_px = depth_m.shape
+    return _of_image_size(DEPTH, depth_m, camera)
+
+
+def confidence_of(moment: Mapping[str, Any], camera: PinholeCamera | None) -> NDArray[np.float32] | None:
+    """The confidence of the depth of a moment, float32 (height, width); None where it has none.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be decoded, or is not as large as the images of a camera.
+    """
+    depth = moment.get(DEPTH)
+    if isinstance(depth, HandedDepth):
+        return None if depth.confidence is None else _of_image_size(CONFIDENCE, depth.confidence, camera)
+    message = moment.get(CONFIDENCE)
+    return None if message is None else _of_image_size(CONFIDENCE, confidence_from_message(message), camera)
+
+
+def _handed(prediction: DepthPrediction) -> HandedDepth:
+    return HandedDepth(prediction.depth_m, prediction.confidence)
+
+
+def _of_image_size(part: str, values: NDArray[np.float32], camera: PinholeCamera | None) -> NDArray[np.float32]:
+    if camera is not None and values.shape != (camera.height_px, camera.width_px):
+        height_px, width_px = values.shape
         raise ImageError(
-            f"depth is {width_px}x{height_px} px but its image is {camera.width_px}x{camera.height_px} px; "
-            "publish depth of the image's size."
+            f"{part} is {width_px}x{height_px} px but its image is {camera.width_px}x{camera.height_px} px; "
+            f"publish {part} of the image's size."
         )
-    return depth_m
+    return values

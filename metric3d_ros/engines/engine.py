@@ -22,6 +22,7 @@ class ModelInfo:
     input_width_px, input_height_px : the only input size the network takes.
     canonical_focal_px : focal length of the canonical camera its depth is in.
     min_confidence : confidence under which its depth is no reading; -inf, or none given, keeps all.
+    gives_confidence : whether it says how sure it is of each pixel.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ModelInfo:
     input_height_px: int
     canonical_focal_px: float = CANONICAL_FOCAL_PX
     min_confidence: float = -math.inf
+    gives_confidence: bool = False
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ def read_interface(
             input_width_px=width_px,
             canonical_focal_px=_number(metadata, "canonical_focal_px", CANONICAL_FOCAL_PX, source, above=0.0),
             min_confidence=_number(metadata, "min_confidence", -math.inf, source),
+            gives_confidence=names.confidence in outputs,
         ),
         names=TensorNames(
             image=names.image,

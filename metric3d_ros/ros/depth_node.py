@@ -93,7 +93,7 @@ class DepthNode(AutostartNode):
         self._gpu = None if self.value_of("engine") == CPU else GpuMemory()
         self._tuning = tuning_of(self)
         self._estimator = self._tuning.estimator(self._engine)
-        self._outputs = DepthOutputs(self)
+        self._outputs = DepthOutputs(self, self._engine.model)
         self._worker = DepthWorker(self._on_result, self._warn, self._statistics)
         self._create_subscriptions()
         self.get_logger().info(

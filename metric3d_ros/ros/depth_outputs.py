@@ -56,6 +56,7 @@ class DepthOutput:
     message_of : makes the message; None where the network does not give what it takes.
     description : what it holds.
     is_on : whether it is there by default.
+    is_given_by : whether a network gives what it takes.
     """
 
     parameter: str
@@ -64,6 +65,7 @@ class DepthOutput:
     message_of: Callable[[DepthResult], Any | None]
     description: str
     is_on: bool = True
+    is_given_by: Callable[[ModelInfo], bool] = lambda model: True
 
 
 def _depth(result: DepthResult) -> Image:
@@ -140,7 +142,8 @@ OUTPUTS = (
         "depth/confidence",
         Image,
         _confidence,
-        "32FC1, the network's confidence, where it gives one.",
+        "32FC1, the network's confidence, 0 to 1; only of networks that give one.",
+        is_given_by=lambda model: model.gives_confidence,
     ),
     DepthOutput(
         "publish_preview",
@@ -152,10 +155,14 @@ OUTPUTS = (
 )
 
 
-class DepthOutputs:
-    """The publishers of the outputs that are switched on."""
+def _place(output: DepthOutput) -> int:
+    return 0 if output.kind is CameraInfo else 2 if output.message_of is _depth else 1
 
-    def __init__(self, node: AutostartNode) -> None:
+
+class DepthOutputs:
+    """The publishers of the outputs that are switched on, and that the network gives."""
+
+    def __init__(self, node: AutostartNode, model: ModelInfo) -> None:
         self._node = node
         # A transition may take the publishers back while another thread asks who listens.
         self._lock = Lock()
@@ -168,7 +175,7 @@ class DepthOutputs:
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
             for output in OUTPUTS
-            if node.value_of(output.parameter)
+            if node.value_of(output.parameter) and output.is_given_by(model)
         }
 
     def wanted(self) -> list[DepthOutput]:
@@ -177,8 +184,11 @@ class DepthOutputs:
             return [output for output, publisher in self._publishers.items() if publisher.get_subscription_count()]
 
     def publish(self, result: DepthResult) -> None:
-        """Send every output that someone listens to, camera_info before what it describes."""
-        for output in sorted(self.wanted(), key=lambda output: output.kind is not CameraInfo):
+        """Send every output that someone listens to, camera_info before what it describes, depth last.
+
+        Who takes depth with what goes along has that by then.
+        """
+        for output in sorted(self.wanted(), key=_place):
             message = output.message_of(result)
             if message is not None:
                 self._publishers[output].publish(message)

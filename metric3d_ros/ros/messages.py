@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from metric3d_ros.camera import PinholeCamera
-from metric3d_ros.image_encoding import RawImage, decode_depth_m
+from metric3d_ros.image_encoding import RawImage, decode_confidence, decode_depth_m
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
@@ -32,6 +32,11 @@ def time_from_ns(stamp_ns: int) -> Time:
 def depth_m_from_message(message: Image) -> NDArray[np.float32]:
     """The depth image in metres, float32 (height, width), NaN without reading; raises ImageError."""
     return decode_depth_m(RawImage.of_message(message))
+
+
+def confidence_from_message(message: Image) -> NDArray[np.float32]:
+    """The confidence of a depth image, float32 (height, width) from 0 to 1; raises ImageError."""
+    return decode_confidence(RawImage.of_message(message))
 
 
 def depth_message(depth_m: NDArray[np.float32], header: Header) -> Image:

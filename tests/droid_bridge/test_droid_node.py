@@ -37,7 +37,7 @@ class SlamGraph:
         self.has_prior = parameters.get("scale_prior", "true") == "true"
         reliable = {
             f"qos_overrides./{topic}.subscription.reliability": "reliable"
-            for topic in ("image", "camera_info", "depth/image")
+            for topic in ("image", "camera_info", "depth/image", "depth/confidence")
         }
         self.node = NodeProcess(MODULE, log, {"threads": "1", **reliable, **parameters})
         self.images = probe.publisher(Image, "image")
@@ -54,6 +54,12 @@ class SlamGraph:
         ), self.node.log
         probe.spin_for(0.5)
 
+    def publish_confidence(self):
+        """From now on there is someone who says how sure depth is."""
+        self.confidences = self.probe.publisher(Image, "depth/confidence")
+        assert self.probe.wait_for(self.confidences.get_subscription_count), self.node.log
+        self.probe.spin_for(0.5)
+
     def send(self, frame, stamp_ns=None, depth_m=None, with_info=True, pixels=None, with_depth=True):
         stamp_ns = (frame + 1) * PERIOD_NS if stamp_ns is None else stamp_ns
         pixels = view(frame) if pixels is None else pixels
@@ -63,6 +69,9 @@ class SlamGraph:
             wall_m = np.full((HEIGHT_PX, WIDTH_PX), WALL_M, np.float32)
             self.depths.publish(depth_message(wall_m if depth_m is None else depth_m, stamp_ns))
         self.images.publish(rgb_message(pixels, stamp_ns))
+
+    def send_confidence(self, frame, confidence):
+        self.confidences.publish(depth_message(confidence, (frame + 1) * PERIOD_NS))
 
     def drive(self, frames, **options):
         for frame in frames:
@@ -130,6 +139,32 @@ def test_without_prior_no_depth_is_needed(slam):
     graph = slam(scale_prior="false")
     graph.drive(range(6))
     assert len(graph.odometry) == 6
+
+
+def test_depth_that_nobody_is_sure_of_does_not_count(slam):
+    """Two thirds of every depth map say twice the distance, with no confidence: alone they would win."""
+    graph = slam()
+    graph.publish_confidence()
+    depth_m = np.full((HEIGHT_PX, WIDTH_PX), WALL_M, np.float32)
+    confidence = np.ones_like(depth_m)
+    depth_m[:, WIDTH_PX // 3 :] *= 2
+    confidence[:, WIDTH_PX // 3 :] = 0
+    for frame in range(12):
+        graph.send(frame, depth_m=depth_m)
+        assert not graph.probe.wait_for(lambda before=frame: len(graph.odometry) > before, 0.3), "it is waited for"
+        graph.send_confidence(frame, confidence)
+        assert graph.probe.wait_for(lambda before=frame: len(graph.odometry) > before, 20), graph.node.log
+    assert -graph.odometry[-1].pose.pose.position.y == pytest.approx(11 * STEP_M, rel=0.05)
+
+
+def test_confidence_of_another_size_costs_itself_alone(slam):
+    graph = slam()
+    graph.publish_confidence()
+    for frame in range(6):
+        graph.send_confidence(frame, np.ones((HEIGHT_PX // 2, WIDTH_PX), np.float32))
+        graph.drive([frame])
+    assert graph.logs("confidence skipped: confidence is")
+    assert -graph.odometry[-1].pose.pose.position.y == pytest.approx(5 * STEP_M, rel=0.1)
 
 
 def test_a_killed_node_leaves_its_trajectory(slam, tmp_path):

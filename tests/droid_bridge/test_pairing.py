@@ -56,6 +56,19 @@ def test_lost_moments_are_counted_by_one_part():
     assert pairing.dropped == 2
 
 
+def test_a_part_is_waited_for_from_when_it_is_wanted_until_it_is_not():
+    pairing = StampPairing(["image"], ["depth"], patience_ns=30)
+    pairing.want("confidence")
+    pairing.add("image", 1, "i")
+    assert pairing.add("depth", 1, "d") == []
+    assert pairing.missing(1) == {"confidence"}
+    assert [due for due, _ in pairing.add("confidence", 1, "c")] == [1]
+    pairing.want("confidence", False)
+    pairing.want("image", False)
+    assert pairing.add("depth", 2, "d") == [], "what every moment needs stays so"
+    assert [due for due, _ in pairing.add("image", 2, "i")] == [2]
+
+
 @given(st.permutations([(part, stamp) for part in PARTS for stamp in (10, 20)]))
 def test_order_within_a_moment_does_not_matter(arrivals):
     pairing = StampPairing(PARTS)

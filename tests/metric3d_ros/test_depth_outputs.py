@@ -13,6 +13,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: source a ROS instal
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from graph_probe import GraphProbe, header, info_message, rgb_message
 from inner_graph import InnerNode, wait_for_subscribers
+from networks import write_network
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
@@ -106,6 +107,18 @@ def test_every_output_has_the_image_s_stamp_frame_and_size(start):
     facing = values(answers["depth/normals"], "f4", 3)[2:-2, 2:-2]
     np.testing.assert_allclose(facing, np.broadcast_to([0, 0, -1], facing.shape), atol=1e-5)
     assert answers["depth/preview"].encoding == "rgb8"
+
+
+def test_confidence_is_not_offered_where_the_network_gives_none(tmp_path):
+    network = write_network(
+        tmp_path / "unsure.onnx", inputs=("pixel_values",), outputs=("predicted_depth", "predicted_normal")
+    )
+    graph = Graph(network)
+    try:
+        assert graph.node.count_publishers("depth/image") == 1
+        assert graph.node.count_publishers("depth/confidence") == 0
+    finally:
+        graph.close()
 
 
 def test_the_cloud_is_the_depth_seen_through_the_camera_in_the_image_s_colours(start):

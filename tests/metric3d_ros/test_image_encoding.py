@@ -9,6 +9,7 @@ from metric3d_ros.errors import ImageError
 from metric3d_ros.image_encoding import (
     COLOUR_ENCODINGS,
     RawImage,
+    decode_confidence,
     decode_depth_m,
     decode_rgb,
     require_decodable,
@@ -111,6 +112,13 @@ def test_depth_in_metres_and_millimetres(big_endian):
     np.testing.assert_allclose(
         decode_depth_m(raw(millimetres, "16UC1", big_endian=big_endian)), [[1.5, np.nan], [0.001, 65.535]]
     )
+
+
+def test_confidence_is_between_nothing_and_one():
+    sent = np.array([[0.25, np.nan, -1.0], [1.5, np.inf, -np.inf]], np.float32)
+    np.testing.assert_array_equal(decode_confidence(raw(sent, "32FC1")), [[0.25, 0, 0], [1, 1, 0]])
+    with pytest.raises(ImageError, match="confidence encoding '16UC1' is not supported; publish one of 32FC1"):
+        decode_confidence(raw(np.ones((2, 3), np.uint16), "16UC1"))
 
 
 def test_unknown_encoding_is_named_with_what_would_do():

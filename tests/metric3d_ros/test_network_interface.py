@@ -32,6 +32,8 @@ def test_community_files_load(tmp_path, rank):
     assert engine.model.name == "metric3d-vit-small"
     assert engine.model.canonical_focal_px == 1000
     assert engine.model.min_confidence == -np.inf
+    assert not engine.model.gives_confidence
+    assert OnnxRuntimeEngine(write_network(tmp_path / "ours.onnx")).model.gives_confidence
 
 
 def test_a_file_of_free_size_is_run_at_the_size_it_was_trained_at(tmp_path):
