@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droid_bridge.graph_domain import free_domain_id, ports_of
+from droid_bridge.graph_domain import LAST_DOMAIN_ID, free_domain_id, ports_of
 
 if TYPE_CHECKING:
     from graph_probe import GraphProbe
 
 SHARED = Path(__file__).parents[2] / "shared"
-# Beside this process another may drive its graphs: one takes the odd places of a round, the other the even ones.
+# Beside this process another may drive its graphs: each has a range of domains of its own.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-PLACES = itertools.count(os.getppid() * WORKERS + WORKER, WORKERS)
+DOMAINS = LAST_DOMAIN_ID // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PLACES = (WORKER * DOMAINS + count % DOMAINS for count in itertools.count(os.getppid()))
 
 # Every test drives a ROS graph of its own, on this machine alone.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
