@@ -27,14 +27,11 @@ def free_domain_id(first: int | None = None) -> int:
 
 def is_in_use(domain_id: int) -> bool:
     """Whether a participant of this machine listens in a domain."""
-    discovery_ports = ports_of(domain_id)[_DISCOVERY_OFFSET::_PORTS_PER_PARTICIPANT]
-    return any(_is_bound(port) for port in discovery_ports[:_PARTICIPANTS_LOOKED_FOR])
-
-
-def ports_of(domain_id: int) -> range:
-    """All ports of a domain."""
-    first_port = _FIRST_PORT + _PORTS_PER_DOMAIN * domain_id
-    return range(first_port, first_port + _PORTS_PER_DOMAIN)
+    first_port = _FIRST_PORT + _PORTS_PER_DOMAIN * domain_id + _DISCOVERY_OFFSET
+    return any(
+        _is_bound(first_port + _PORTS_PER_PARTICIPANT * participant)
+        for participant in range(_PARTICIPANTS_LOOKED_FOR)
+    )
 
 
 def _domain_ids(first: int) -> Iterator[int]:

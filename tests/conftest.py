@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droid_bridge.graph_domain import LAST_DOMAIN_ID, free_domain_id, ports_of
+from droid_bridge.graph_domain import LAST_DOMAIN_ID, free_domain_id
+from metric3d_ros.ros.large_messages import make_room_for_images
 
 if TYPE_CHECKING:
     from graph_probe import GraphProbe
@@ -22,6 +23,8 @@ PLACES = (WORKER * DOMAINS + count % DOMAINS for count in itertools.count(os.get
 
 # Every test drives a ROS graph of its own, on this machine alone.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# Once for the process, whichever test makes its first node: Fast DDS reads its profile no second time.
+make_room_for_images()
 
 
 @pytest.fixture(autouse=True)
@@ -30,23 +33,11 @@ def own_graph(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.node.get_closest_marker("ros") is None:
         yield
         return
-    domain_id = free_domain_id(next(PLACES))
-    forget_killed_nodes(domain_id)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(free_domain_id(next(PLACES))))
     yield
     # A node that is gone keeps its participant until its cycle of references is collected, and beyond some thirty
     # participants in a domain the next are not found.
     gc.collect()
-
-
-def forget_killed_nodes(domain_id: int) -> None:
-    """Remove the ports in shared memory that killed nodes of an earlier test left in a domain no one is in.
-
-    Fast DDS replaces such a port when it is opened; whoever opened it a moment before then talks to nobody.
-    """
-    for port in ports_of(domain_id):
-        for left in Path("/dev/shm").glob(f"*fastrtps_port{port}*"):
-            left.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILE
 
 
 def make_room_for_images() -> None:
-    """Give this process the shared memory that images need; call it before ``rclpy.init``.
+    """Give this process the shared memory that images need; call it before the first node of the process.
+
+    Fast DDS reads its profile once: in a process that had a node before, nothing changes.
 
     A best-effort subscriber never gets an image larger than its publisher's shared memory (512 kB unless told
     otherwise). A profile that the user has chosen stays; other middlewares do not look at it.
