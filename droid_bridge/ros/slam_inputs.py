@@ -19,7 +19,6 @@ from metric3d_ros.calibration import CameraCalibration
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.frame import Frame
 from metric3d_ros.errors import ImageError
-from metric3d_ros.estimator import DepthPrediction
 from metric3d_ros.rectification import rectified_image
 from metric3d_ros.ros.colour_images import rgb_from_message
 from metric3d_ros.ros.depth_outputs import DepthResult
@@ -30,7 +29,7 @@ from metric3d_ros.ros.messages import confidence_from_message, depth_m_from_mess
 
 IMAGE, CAMERA_INFO, DEPTH, CONFIDENCE = "image", "camera_info", "depth", "confidence"
 QUEUE_DEPTH = 10
-WAITING_PARTS = 3 * QUEUE_DEPTH
+WAITING_PARTS = 4 * QUEUE_DEPTH
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,8 @@ class SlamInputs:
 
     def take_depth(self, result: DepthResult) -> None:
         """The depth of an image, from any thread of this process."""
-        self._hand(DEPTH, stamp_ns_of(result.header), _handed(result.prediction))
+        depth = HandedDepth(result.prediction.depth_m, result.prediction.confidence)
+        self._hand(DEPTH, stamp_ns_of(result.header), depth)
 
     def frame_of(self, index: int, stamp_ns: int, moment: dict[str, Any]) -> Frame:
         """The frame that the image and the camera of one stamp make; its depth comes by ``depth_m_of``.
@@ -217,10 +217,6 @@ def confidence_of(moment: Mapping[str, Any], camera: PinholeCamera | None) -> ND
         return None if depth.confidence is None else _of_image_size(CONFIDENCE, depth.confidence, camera)
     message = moment.get(CONFIDENCE)
     return None if message is None else _of_image_size(CONFIDENCE, confidence_from_message(message), camera)
-
-
-def _handed(prediction: DepthPrediction) -> HandedDepth:
-    return HandedDepth(prediction.depth_m, prediction.confidence)
 
 
 def _of_image_size(part: str, values: NDArray[np.float32], camera: PinholeCamera | None) -> NDArray[np.float32]:
