@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from droid_bridge.graph_domain import LAST_DOMAIN_ID, free_domain_id
 from metric3d_ros.ros.large_messages import make_room_for_images
@@ -20,6 +21,10 @@ SHARED = Path(__file__).parents[2] / "shared"
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 DOMAINS = LAST_DOMAIN_ID // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 PLACES = (WORKER * DOMAINS + count % DOMAINS for count in itertools.count(os.getppid()))
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # Every test drives a ROS graph of its own, on this machine alone.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

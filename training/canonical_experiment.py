@@ -62,7 +62,7 @@ NETWORK_STRIDE_PX = 32
 NANO_SHAPE: dict[str, list[int]] = {
     "widths": [16, 32, 64, 96, 128],
     "depths": [1, 2, 3, 2],
-    "decoder_widths": [64, 48, 32],
+    "decoder_widths": [64, 48, 32, 16],
 }
 
 
