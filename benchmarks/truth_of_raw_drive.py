@@ -19,32 +19,13 @@ from rich.table import Table
 from droid_bridge.evaluation.drift import evaluate_drift
 from droid_bridge.trajectory import Trajectory
 from metric3d_ros.argument_types import lengths_m
-from metric3d_ros.datasets.kitti_files import read_lines
 from metric3d_ros.datasets.kitti_raw import KittiRaw
 from metric3d_ros.datasets.oxts import read_oxts, world_from_imu
-from metric3d_ros.errors import DatasetError, Metric3dError
+from metric3d_ros.errors import Metric3dError
 
 # Columns of a record, from 0 (dataformat.txt of KITTI raw).
 NORTH_M_S, EAST_M_S, UP_M_S, POSITION_ACCURACY_M, SATELLITES = 7 - 1, 8 - 1, 11 - 1, 24 - 1, 27 - 1
 FEWEST_SATELLITES = 4
-
-
-def read_columns(folder: Path, numbers: list[int]) -> NDArray[np.float64]:
-    """All columns of the records of these frames.
-
-    Raises
-    ------
-    DatasetError
-        If a record has fewer than those read here.
-    """
-    records = []
-    for number in numbers:
-        path = folder / f"{number:010d}.txt"
-        values = [float(value) for value in read_lines(path)[0].split()]
-        if len(values) <= SATELLITES:
-            raise DatasetError(f"{path} has {len(values)} numbers; a record of KITTI raw has 30.")
-        records.append(values[: SATELLITES + 1])
-    return np.array(records)
 
 
 def summed_up(velocities_m_s: NDArray[np.float64], stamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,14 +44,13 @@ def main() -> int:
     try:
         drive = KittiRaw(options.kitti_raw, options.drive)
         folder = options.kitti_raw / options.drive[:10] / options.drive / "oxts" / "data"
-        numbers = list(range(len(drive)))
-        columns = read_columns(folder, numbers)
-        by_position = world_from_imu(read_oxts(folder, numbers))
+        records = read_oxts(folder, range(len(drive)), columns=SATELLITES + 1)
     except Metric3dError as error:
         print(f"truth_of_raw_drive: {error}", file=sys.stderr)
         return 2
+    by_position = world_from_imu(records[:, :6])
     by_velocity = by_position.copy()
-    by_velocity[:, :3, 3] = summed_up(columns[:, [EAST_M_S, NORTH_M_S, UP_M_S]], drive.stamps_ns / 1e9)
+    by_velocity[:, :3, 3] = summed_up(records[:, [EAST_M_S, NORTH_M_S, UP_M_S]], drive.stamps_ns / 1e9)
     report = evaluate_drift(Trajectory(by_position), Trajectory(by_velocity), lengths_m=options.lengths)
     table = Table("velocities summed up, against positions", options.drive)
     table.add_row("t_rel %", f"{report.t_rel_percent:.2f}")
@@ -78,11 +58,11 @@ def main() -> int:
     table.add_row("scale start, end", f"{report.scale_start:.4f}, {report.scale_end:.4f}")
     table.add_row(
         "accuracy that the receiver states, m",
-        f"{columns[:, POSITION_ACCURACY_M].min():.2f} to {columns[:, POSITION_ACCURACY_M].max():.2f}",
+        f"{records[:, POSITION_ACCURACY_M].min():.2f} to {records[:, POSITION_ACCURACY_M].max():.2f}",
     )
     table.add_row(
         f"frames with under {FEWEST_SATELLITES} satellites",
-        f"{(columns[:, SATELLITES] < FEWEST_SATELLITES).sum()} of {len(numbers)}",
+        f"{(records[:, SATELLITES] < FEWEST_SATELLITES).sum()} of {len(records)}",
     )
     Console().print(table)
     return 0

@@ -15,22 +15,24 @@ from metric3d_ros.errors import DatasetError
 EARTH_RADIUS_M = 6378137.0
 
 
-def read_oxts(folder: Path, numbers: Sequence[int]) -> NDArray[np.float64]:
+def read_oxts(folder: Path, numbers: Sequence[int], columns: int = 6) -> NDArray[np.float64]:
     """Latitude, longitude (degrees), altitude (m), roll, pitch, yaw (rad) of these frames, (frames, 6).
+
+    More ``columns`` give what follows in a record as well (``dataformat.txt`` of KITTI raw).
 
     Raises
     ------
     DatasetError
         If a record is missing or is not numbers; the file is named.
     """
-    records = np.empty((len(numbers), 6))
+    records = np.empty((len(numbers), columns))
     for row, number in enumerate(numbers):
         path = folder / f"{number:010d}.txt"
         lines = read_lines(path)
         try:
-            records[row] = [float(value) for value in lines[0].split()[:6]]
+            records[row] = [float(value) for value in lines[0].split()[:columns]]
         except (IndexError, ValueError) as error:
-            raise DatasetError(f"{path} must start with 6 numbers (latitude to yaw).") from error
+            raise DatasetError(f"{path} must start with {columns} numbers (from latitude on).") from error
         if not np.isfinite(records[row]).all():
             raise DatasetError(f"{path} has a latitude-to-yaw value that is not finite.")
     return records

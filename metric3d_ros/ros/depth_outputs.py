@@ -155,10 +155,6 @@ OUTPUTS = (
 )
 
 
-def _place(output: DepthOutput) -> int:
-    return 0 if output.kind is CameraInfo else 2 if output.message_of is _depth else 1
-
-
 class DepthOutputs:
     """The publishers of the outputs that are switched on, and that the network gives."""
 
@@ -184,11 +180,8 @@ class DepthOutputs:
             return [output for output, publisher in self._publishers.items() if publisher.get_subscription_count()]
 
     def publish(self, result: DepthResult) -> None:
-        """Send every output that someone listens to, camera_info before what it describes, depth last.
-
-        Who takes depth with what goes along has that by then.
-        """
-        for output in sorted(self.wanted(), key=_place):
+        """Send every output that someone listens to, camera_info before what it describes."""
+        for output in sorted(self.wanted(), key=lambda output: output.kind is not CameraInfo):
             message = output.message_of(result)
             if message is not None:
                 self._publishers[output].publish(message)
