@@ -4,8 +4,8 @@ python -m training.canonical_experiment --out training_output/canonical_space
 
 Renders one set of simulated views through cameras of 300 to 2000 px (on images 960 px wide, rendered at a third),
 trains the same small network from the same start on windows of it with CSTM_label, with CSTM_image, without
-either, and with CSTM_label and RPNL, and measures each on unseen worlds through unseen focal lengths. What is
-there already is not done again.
+either, and with CSTM_label and RPNL, and measures each on unseen worlds through unseen focal lengths: some between
+those that training saw, some beyond them. What is there already is not done again.
 
 The start is the packaged nano, which knows the shape of a street: a network that does not errs by more than a
 wrong guess of the focal length costs. In the units of this experiment it is off by the same factor, 4, for every
@@ -20,6 +20,7 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX, RENDERED_SHARE = 960, 384, 3
 # Windows, not whole images: how strongly a whole image converges tells its focal length to any network.
 WINDOW_HEIGHT_PX, WINDOW_WIDTH_PX = 96, 160
 # Spread over the whole range: a guess from the middle of it would be right about a band in the middle.
-UNSEEN_BANDS_PX = ((350.0, 410.0), (680.0, 760.0), (1200.0, 1400.0), (1650.0, 1850.0))
+BETWEEN_BANDS_PX = ((350.0, 410.0), (680.0, 760.0), (1200.0, 1400.0), (1650.0, 1850.0))
+# Outside FOCAL_RANGE_PX, by as much as a camera may differ from all those of a training.
+BEYOND_BANDS_PX = ((180.0, 230.0), (230.0, 280.0), (2200.0, 2600.0), (2600.0, 3000.0))
 # At a third of the size 100 to 667 px are seen; their middle keeps CSTM_image's images near the network's size.
 CANONICAL_FOCAL_PX = 250.0
 VIEWS_PER_WORLD = 8
@@ -64,6 +67,17 @@ NANO_SHAPE: dict[str, list[int]] = {
     "depths": [1, 2, 3, 2],
     "decoder_widths": [64, 48, 32, 16],
 }
+
+
+class FocalLengths(IntEnum):
+    """Where the focal lengths of a set of views lie."""
+
+    SEEN = 0
+    BETWEEN = 1
+    BEYOND = 2
+
+
+UNSEEN_BANDS_PX = {FocalLengths.BETWEEN: BETWEEN_BANDS_PX, FocalLengths.BEYOND: BEYOND_BANDS_PX}
 
 
 @dataclass(frozen=True)
@@ -83,30 +97,35 @@ VARIANTS = {
 }
 
 
-def random_camera(rng: np.random.Generator, is_unseen: bool) -> PinholeCamera:
+def random_camera(rng: np.random.Generator, focal_lengths: FocalLengths) -> PinholeCamera:
     """A camera of a focal length that training sees, or of one it does not, as it is rendered."""
-    low, high = (math.log(focal_px) for focal_px in FOCAL_RANGE_PX)
-    while True:
-        if is_unseen:
-            focal_px = float(rng.uniform(*UNSEEN_BANDS_PX[int(rng.integers(len(UNSEEN_BANDS_PX)))]))
-        else:
-            focal_px = math.exp(rng.uniform(low, high))
-        if is_unseen_focal(focal_px) is is_unseen:
-            break
+    if focal_lengths is FocalLengths.SEEN:
+        focal_px = _seen_focal_px(rng)
+    else:
+        bands_px = UNSEEN_BANDS_PX[focal_lengths]
+        focal_px = float(rng.uniform(*bands_px[int(rng.integers(len(bands_px)))]))
     centre = ((IMAGE_WIDTH_PX - 1) / 2, (IMAGE_HEIGHT_PX - 1) / 2)
     camera = PinholeCamera(IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX, focal_px, focal_px, *centre)
     return camera.resized(IMAGE_WIDTH_PX // RENDERED_SHARE, IMAGE_HEIGHT_PX // RENDERED_SHARE)
 
 
+def _seen_focal_px(rng: np.random.Generator) -> float:
+    low, high = (math.log(focal_px) for focal_px in FOCAL_RANGE_PX)
+    while True:
+        focal_px = math.exp(rng.uniform(low, high))
+        if not is_unseen_focal(focal_px):
+            return focal_px
+
+
 def is_unseen_focal(focal_px: float) -> bool:
     """Whether this experiment keeps a focal length from its training."""
-    return any(low <= focal_px <= high for low, high in UNSEEN_BANDS_PX)
+    return any(low <= focal_px <= high for bands_px in UNSEEN_BANDS_PX.values() for low, high in bands_px)
 
 
-def render_views(folder: Path, views: int, is_unseen: bool) -> Path:
+def render_views(folder: Path, views: int, focal_lengths: FocalLengths) -> Path:
     """Render views with their depth into ``folder``, unless they are there; returns their annotation file.
 
-    Unseen means both: worlds that no training sees, and focal lengths that this one does not.
+    Unseen focal lengths are seen in worlds that no training sees.
     """
     annotations = folder / "annotations.json"
     if annotations.is_file():
@@ -114,11 +133,11 @@ def render_views(folder: Path, views: int, is_unseen: bool) -> Path:
     make_output_folder(folder)
     files = []
     for number in track(range(views), description=f"rendering {folder.name}"):
-        rng = np.random.default_rng([number, int(is_unseen)])
+        rng = np.random.default_rng([number, int(focal_lengths)])
         if number % VIEWS_PER_WORLD == 0:
-            first_seed = FIRST_EVALUATION_SEED if is_unseen else 0
+            first_seed = 0 if focal_lengths is FocalLengths.SEEN else FIRST_EVALUATION_SEED
             world = StreetWorld.generate(seed=first_seed + number, length_m=WORLD_LENGTH_M, style=PLAIN)
-        camera = random_camera(rng, is_unseen)
+        camera = random_camera(rng, focal_lengths)
         pose = sample_view(rng, world, camera, camera_height_m=(1.5, 1.8))
         rgb, depth_m = render(world, camera, pose, seed=number)
         stored = np.where(depth_m < FARTHEST_M, depth_m * DEPTH_SCALE, 0)
@@ -234,14 +253,18 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, result in results.items():
-        focal_px, abs_rel, ratio = np.array(result["views"]).T
+        sets = [result[where.name.lower()] for where in UNSEEN_BANDS_PX]
+        focal_px, abs_rel, ratio = np.array([view for measured in sets for view in measured["views"]]).T
         title = VARIANTS[name].title
-        left.scatter(focal_px, abs_rel, s=12, alpha=0.7, label=f"{title}: mean {result['abs_rel']:.3f}")
-        right.scatter(focal_px, ratio, s=12, alpha=0.7, label=f"{title}: error {result['scale_error']:.3f}")
+        errors = [" / ".join(f"{measured[key]:.3f}" for measured in sets) for key in ("abs_rel", "scale_error")]
+        left.scatter(focal_px, abs_rel, s=12, alpha=0.7, label=f"{title}: mean {errors[0]}")
+        right.scatter(focal_px, ratio, s=12, alpha=0.7, label=f"{title}: error {errors[1]}")
     for axes, quantity in ((left, "AbsRel"), (right, "median of d / d*")):
-        axes.set(xlabel="unseen focal length, px of a 960 px wide image", ylabel=quantity, yscale="log")
+        axes.axvspan(*FOCAL_RANGE_PX, color="gray", alpha=0.12, zorder=0)
+        axes.set(xlabel="unseen focal length, px of a 960 px wide image", ylabel=quantity)
+        axes.set(xscale="log", yscale="log")
         axes.legend(fontsize="small")
-    figure.suptitle("Unseen worlds, unseen focal lengths")
+    figure.suptitle("Unseen worlds, unseen focal lengths: between those of training (gray) / beyond them")
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=120)
 
@@ -249,13 +272,16 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
 def run_experiment(
     out: Path, views: int, unseen_views: int, steps: int, names: list[str], initial: Path | None
 ) -> dict[str, Any]:
-    """Render, train, measure and draw; returns the results by variant."""
-    seen = render_views(out / "views", views, is_unseen=False)
-    unseen = render_views(out / "unseen_views", unseen_views, is_unseen=True)
+    """Render, train, measure and draw; returns the results by variant, then by where the focal lengths lie."""
+    seen = render_views(out / "views", views, FocalLengths.SEEN)
+    unseen = {
+        where.name.lower(): render_views(out / f"{where.name.lower()}_views", unseen_views, where)
+        for where in UNSEEN_BANDS_PX
+    }
     results: dict[str, Any] = {}
     for name in names:
         fit(recipe_of(VARIANTS[name], seen, out / name, steps, initial))
-        results[name] = measure(out / name, unseen)
+        results[name] = {where: measure(out / name, annotations) for where, annotations in unseen.items()}
         with atomic_file(out / "results.json") as file:
             file.write(json.dumps(results, indent=1).encode())
     draw(results, out / "canonical_space.png")
@@ -271,7 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--views", type=int, default=640)
-    parser.add_argument("--unseen-views", type=int, default=96)
+    parser.add_argument("--unseen-views", type=int, default=96, help="between, and as many beyond")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--initial", default="nano", help="an exported nano to start from, or none")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
@@ -285,10 +311,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"canonical_experiment: {error}", file=sys.stderr)
         return 2
     for name, result in results.items():
-        print(
-            f"{VARIANTS[name].title:24s} AbsRel {result['abs_rel']:.3f}  delta1 {result['delta1']:.3f}  "
-            f"scale error {result['scale_error']:.3f}"
-        )
+        for where, measured in result.items():
+            print(
+                f"{VARIANTS[name].title:24s} {where:8s} AbsRel {measured['abs_rel']:.3f}  delta1 "
+                f"{measured['delta1']:.3f}  scale error {measured['scale_error']:.3f}"
+            )
     return 0
 
 

@@ -15,6 +15,7 @@ from training.canonical_experiment import (
     CANONICAL_FOCAL_PX,
     NANO_SHAPE,
     VARIANTS,
+    FocalLengths,
     draw,
     is_unseen_focal,
     predicted_m,
@@ -39,15 +40,20 @@ class Constant(nn.Module):
         return [CanonicalPrediction(depth, depth)]
 
 
-@pytest.mark.parametrize("is_unseen", [False, True])
-def test_training_never_sees_a_focal_length_it_is_judged_at(is_unseen):
+@pytest.mark.parametrize(
+    "where, lowest_px, highest_px",
+    [(FocalLengths.SEEN, 300, 2000), (FocalLengths.BETWEEN, 350, 1850), (FocalLengths.BEYOND, 180, 3000)],
+)
+def test_training_never_sees_a_focal_length_it_is_judged_at(where, lowest_px, highest_px):
     rng = np.random.default_rng(0)
-    cameras = [random_camera(rng, is_unseen) for _ in range(200)]
+    cameras = [random_camera(rng, where) for _ in range(200)]
     focal_px = [camera.fx * 3 for camera in cameras]
-    assert all(is_unseen_focal(focal) is is_unseen for focal in focal_px)
+    assert all(is_unseen_focal(focal) is (where is not FocalLengths.SEEN) for focal in focal_px)
     assert {(camera.width_px, camera.height_px) for camera in cameras} == {(320, 128)}
-    assert min(focal_px) < 400
-    assert max(focal_px) > 1500
+    assert lowest_px <= min(focal_px) < 1.2 * lowest_px
+    assert 0.9 * highest_px < max(focal_px) <= highest_px
+    if where is FocalLengths.BEYOND:
+        assert not any(300 <= focal <= 2000 for focal in focal_px)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -92,10 +98,8 @@ def test_the_packaged_network_can_be_the_start_of_every_variant():
 
 
 def test_the_plot_is_written_whole(tmp_path):
-    results = {
-        name: {"abs_rel": 0.2, "scale_error": 0.1, "views": [[700.0, 0.1, 0.9], [1300.0, 0.3, 1.2]]}
-        for name in VARIANTS
-    }
+    measured = {"abs_rel": 0.2, "scale_error": 0.1, "views": [[700.0, 0.1, 0.9], [2300.0, 0.3, 1.2]]}
+    results = {name: {"between": measured, "beyond": measured} for name in VARIANTS}
     draw(results, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]
