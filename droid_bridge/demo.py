@@ -15,18 +15,20 @@ from rich.console import Console
 from rich.table import Table
 
 from droid_bridge.errors import DroidBridgeError
-from droid_bridge.evaluation.drift import KITTI_LENGTHS_M, DriftReport, evaluate_drift
+from droid_bridge.evaluation.drift import DriftReport
 from droid_bridge.evaluation.plots import plot_scale_over_distance, plot_top_down
-from droid_bridge.evaluation.scale import scale_from_first_fraction, scaled
+from droid_bridge.evaluation.scored_path import ScoredPath, scored
 from droid_bridge.graph import run_command
 from droid_bridge.graph_tracking import DEPTH_IN_BAG, NO_DEPTH, Playback, play_through_graph
 from droid_bridge.trajectory import Trajectory, read_tum, write_kitti, write_tum
-from droid_bridge.trajectory_recorder import TUM_FILE
+from droid_bridge.trajectory_recorder import ODOMETRY_FILE, TUM_FILE
 from metric3d_ros.atomic_file import write_json
 from metric3d_ros.datasets.rosbag import BagReader
 
 WITH_PRIOR = "with_prior"
 WITHOUT_PRIOR = "without_prior"
+# As `droid-bridge track` does it.
+SLAM_PARAMETERS = {"global_adjustment": "true"}
 
 
 @dataclass(frozen=True)
@@ -59,20 +61,22 @@ class DemoRequest:
 
 @dataclass(frozen=True)
 class Run:
-    """One pass through the graph, scored."""
+    """One pass through the graph.
 
-    trajectory: Trajectory
-    report: DriftReport
+    Attributes
+    ----------
+    final : the path with all keyframes adjusted together at its end, as in the trajectory files.
+    live : every pose as the node first told it.
+    playback : how the graph kept up.
+    """
+
+    final: ScoredPath
+    live: ScoredPath
     playback: Playback
-    scaled_once_by: float | None
 
     def metrics(self) -> dict[str, Any]:
-        """The keys of ``droid-bridge evaluate`` and how the graph kept up."""
-        return {
-            **self.report.to_json(),
-            **asdict(self.playback),
-            "scaled_once_by": self.scaled_once_by,
-        }
+        """The keys of ``droid-bridge evaluate``, how the graph kept up, and the former for the live path."""
+        return {**self.final.to_json(), **asdict(self.playback), "live": self.live.to_json()}
 
 
 def run_demo(request: DemoRequest) -> dict[str, Any]:
@@ -132,11 +136,10 @@ def _drive(request: DemoRequest, bag: Path, truth: Trajectory, name: str, consol
     console.print(f"driving {request.title} {name.replace('_', ' ')}")
     folder = request.out / name
     _make_folder(folder)
-    playback = play_through_graph(bag, folder, request.prior if name == WITH_PRIOR else NO_DEPTH)
-    trajectory = read_tum(folder / TUM_FILE)
-    factor = None if name == WITH_PRIOR else scale_from_first_fraction(truth, trajectory)
-    scored = trajectory if factor is None else scaled(trajectory, factor)
-    return Run(scored, evaluate_drift(truth, scored, "none", KITTI_LENGTHS_M), playback, factor)
+    is_metric = name == WITH_PRIOR
+    playback = play_through_graph(bag, folder, request.prior if is_metric else NO_DEPTH, SLAM_PARAMETERS)
+    final, live = (scored(truth, read_tum(folder / file), is_metric) for file in (TUM_FILE, ODOMETRY_FILE))
+    return Run(final, live, playback)
 
 
 def _draw(request: DemoRequest, bag: Path, truth: Trajectory, runs: dict[str, Run]) -> None:
@@ -144,8 +147,8 @@ def _draw(request: DemoRequest, bag: Path, truth: Trajectory, runs: dict[str, Ru
         f"with {request.depth} prior" if name == WITH_PRIOR else "without prior, scaled once": run
         for name, run in runs.items()
     }
-    paths = {label: run.trajectory for label, run in labels.items()}
-    drift = {label: run.report.t_rel_percent for label, run in labels.items()}
+    paths = {label: run.final.trajectory for label, run in labels.items()}
+    drift = {label: run.final.report.t_rel_percent for label, run in labels.items()}
     plot_top_down(truth, paths, request.out / "trajectories.png", t_rel_percent=drift, title=request.title)
     plot_scale_over_distance(truth, paths, request.out / "scale_over_distance.png", title=request.title)
     source = ["--reference"] if request.uses_lidar else ["--model", request.depth]
@@ -154,22 +157,27 @@ def _draw(request: DemoRequest, bag: Path, truth: Trajectory, runs: dict[str, Ru
 
 def _table(request: DemoRequest, runs: dict[str, Run]) -> Table:
     table = Table(
-        title=f"{request.title}: {runs[WITH_PRIOR].report.path_length_m:.0f} m",
-        caption="With the prior nothing is aligned: metres are metres. Without it the scale is free, "
-        "so its row is scaled once by the first 10 % of the ground truth.",
+        title=f"{request.title}: {runs[WITH_PRIOR].final.report.path_length_m:.0f} m",
+        caption="final: all keyframes adjusted together at the end; live: every pose as it was first told. "
+        "With the prior nothing is aligned: metres are metres. Without it the scale is free, so its rows are "
+        "scaled once by the first 10 % of the ground truth.",
     )
-    for column in ("prior", "t_rel %", "r_rel °/100 m", "ATE m", "scale start, end", "in", "out", "Hz"):
-        table.add_column(column, justify="left" if column == "prior" else "right")
+    for column in ("prior", "path", "t_rel %", "r_rel °/100 m", "ATE m", "scale start, end", "in", "out", "Hz"):
+        table.add_column(column, justify="left" if column in ("prior", "path") else "right")
     for name, run in runs.items():
-        report = run.report
+        playback = run.playback
+        kept_up = (str(playback.frames_in), str(playback.frames_out), f"{playback.hz:.1f}")
         table.add_row(
-            request.depth if name == WITH_PRIOR else "none",
-            f"{report.t_rel_percent:.2f}",
-            f"{report.r_rel_deg_per_100m:.2f}",
-            f"{report.ate_m:.2f}",
-            f"{report.scale_start:.3f}, {report.scale_end:.3f}",
-            str(run.playback.frames_in),
-            str(run.playback.frames_out),
-            f"{run.playback.hz:.1f}",
+            request.depth if name == WITH_PRIOR else "none", "final", *_cells(run.final.report), *kept_up
         )
+        table.add_row("", "live", *_cells(run.live.report))
     return table
+
+
+def _cells(report: DriftReport) -> tuple[str, ...]:
+    return (
+        f"{report.t_rel_percent:.2f}",
+        f"{report.r_rel_deg_per_100m:.2f}",
+        f"{report.ate_m:.2f}",
+        f"{report.scale_start:.3f}, {report.scale_end:.3f}",
+    )

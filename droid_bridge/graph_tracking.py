@@ -17,7 +17,7 @@ from droid_bridge.graph import GraphProcesses
 from droid_bridge.offline_tracking import frames_ahead
 from droid_bridge.tracking_metrics import BYTES_PER_RSS_UNIT, MEGABYTE, Tracked
 from droid_bridge.trajectory import read_tum
-from droid_bridge.trajectory_recorder import TUM_FILE
+from droid_bridge.trajectory_recorder import TUM_FILE, recorded_odometry
 from metric3d_ros import bag_topics
 from metric3d_ros.datasets.frame import FrameSource
 from metric3d_ros.datasets.rosbag import write_source
@@ -111,6 +111,7 @@ def track_over_ros(
     most_rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return Tracked(
         trajectory=read_tum(out / TUM_FILE),
+        odometry=recorded_odometry(out),
         told={
             "frames": playback.frames_in,
             "frames_in": playback.frames_in,

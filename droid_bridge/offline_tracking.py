@@ -27,7 +27,7 @@ from droid_bridge.odometry_update import OdometryUpdate, TrackedPose, TrackingSt
 from droid_bridge.slam import Slam
 from droid_bridge.tracking_metrics import BYTES_PER_RSS_UNIT, MEGABYTE, Tracked
 from droid_bridge.trajectory import Trajectory, write_kitti, write_tum
-from droid_bridge.trajectory_recorder import KITTI_FILE, TUM_FILE, TrajectoryRecorder
+from droid_bridge.trajectory_recorder import KITTI_FILE, TUM_FILE, TrajectoryRecorder, recorded_odometry
 from metric3d_ros.datasets.frame import Frame, FrameSource
 from metric3d_ros.datasets.simulated import SimulatedDrive
 from metric3d_ros.datasets.simulated_loop import SimulatedLoop
@@ -90,6 +90,7 @@ def track_recording(
     config : of the front end.
     out : folder of ``trajectory_kitti.txt`` and ``trajectory_tum.txt``. While the drive lasts they hold the front
         end's poses, so that a killed run leaves what it had; at the end the corrected poses take their place.
+        ``odometry_tum.txt`` keeps every pose as it was first told.
     frames : how many; None is all.
     on_frame : called after each frame.
     render_workers : processes that render a simulated drive.
@@ -112,9 +113,10 @@ def track_recording(
             update = slam.track(frame)
             log.slam_s += time.perf_counter() - slam_began_s
             log.add(update.odometry, len(update.loops))
-            recorder.record(
-                [(pose.frame_index, pose.stamp_ns, pose.world_from_camera) for pose in update.odometry.window]
-            )
+            if update.odometry.has_metric_scale or not config.scale_prior:
+                recorder.record(
+                    [(pose.frame_index, pose.stamp_ns, pose.world_from_camera) for pose in update.odometry.window]
+                )
             on_frame()
         poses = slam.finish()
         log.wall_s = time.perf_counter() - began_s
@@ -123,7 +125,7 @@ def track_recording(
         if map_options is not None:
             cloud = slam.points(map_options)
             write_ply(out / MAP_FILE, cloud.points_m, cloud.colours)
-    return Tracked(_written(poses, out), log.told())
+    return Tracked(_written(poses, out), recorded_odometry(out), log.told())
 
 
 def _written(poses: tuple[TrackedPose, ...], out: Path) -> Trajectory:

@@ -10,7 +10,7 @@ import numpy as np
 
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.evaluation.drift import evaluate_drift
-from droid_bridge.evaluation.scale import scale_from_first_fraction, scaled
+from droid_bridge.evaluation.scored_path import scored
 from droid_bridge.trajectory import Trajectory
 from metric3d_ros.datasets.frame import FrameSource
 
@@ -27,10 +27,12 @@ class Tracked:
     Attributes
     ----------
     trajectory : the final pose of every frame, with stamps.
+    odometry : each pose as it was first told, with stamps; None where no pose ever had a unit.
     told : frames, frames per second, peak memory, and what else is known of the run.
     """
 
     trajectory: Trajectory
+    odometry: Trajectory | None
     told: dict[str, Any]
 
 
@@ -44,26 +46,39 @@ def metrics(
     """What ``metrics.json`` holds: the drift where there is a truth, what the run tells, and its settings.
 
     The truth is that of the frames that were tracked. Without a prior the scale is free, so the drift is given
-    after one scale from the first tenth of the truth.
+    after one scale from the first tenth of the truth. ``live`` is the drift of the poses as they were first told.
     """
     told = {**tracked.told, "settings": settings}
     if source.world_from_camera is None:
         return told
-    estimate = tracked.trajectory
-    assert estimate.stamps_ns is not None, "a tracked drive has stamps"
-    chosen = np.isin(source.stamps_ns, estimate.stamps_ns)
-    truth = Trajectory(source.world_from_camera[chosen], stamps_ns=source.stamps_ns[chosen])
+    everything = Trajectory(source.world_from_camera, stamps_ns=source.stamps_ns)
     try:
-        scaled_by = None if is_metric else scale_from_first_fraction(truth, estimate)
-        placed = estimate if scaled_by is None else scaled(estimate, scaled_by)
-        drift = evaluate_drift(truth, placed, "none", lengths_m)
-        once_scaled = evaluate_drift(truth, estimate, "scale", lengths_m)
+        truth = at_stamps_of(tracked.trajectory, everything)
+        final = scored(truth, tracked.trajectory, is_metric, lengths_m)
+        once_scaled = evaluate_drift(truth, tracked.trajectory, "scale", lengths_m)
+        live = _live(tracked, everything, is_metric, lengths_m)
     except DroidBridgeError as error:
         return {**told, "no_drift_because": str(error)}
     return {
         **told,
-        **drift.to_json(),
-        "scaled_once_by": scaled_by,
+        **final.to_json(),
         "t_rel_percent_after_one_scale": once_scaled.t_rel_percent,
-        "ate_sim3_m": drift.ate_by_align_m["sim3"],
+        "ate_sim3_m": final.report.ate_by_align_m["sim3"],
+        "live": live,
     }
+
+
+def _live(
+    tracked: Tracked, truth: Trajectory, is_metric: bool, lengths_m: tuple[float, ...]
+) -> dict[str, Any] | None:
+    if (odometry := tracked.odometry) is None:
+        return None
+    return scored(at_stamps_of(odometry, truth), odometry, is_metric, lengths_m).to_json()
+
+
+def at_stamps_of(estimate: Trajectory, truth: Trajectory) -> Trajectory:
+    """The truth of the frames that an estimate has."""
+    assert estimate.stamps_ns is not None, "an estimate has stamps"
+    assert truth.stamps_ns is not None, "a recording has stamps"
+    chosen = np.isin(truth.stamps_ns, estimate.stamps_ns)
+    return Trajectory(truth.world_from_camera[chosen], stamps_ns=truth.stamps_ns[chosen])

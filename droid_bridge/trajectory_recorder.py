@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import compress, groupby
 from pathlib import Path
 from types import TracebackType
 
@@ -12,17 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from droid_bridge.errors import TrajectoryError
-from droid_bridge.trajectory import Trajectory, kitti_row, tum_row
+from droid_bridge.trajectory import Trajectory, kitti_row, read_tum, tum_row
 
 KITTI_FILE = "trajectory_kitti.txt"
 TUM_FILE = "trajectory_tum.txt"
+ODOMETRY_FILE = "odometry_tum.txt"
+
+
+def recorded_odometry(folder: Path) -> Trajectory | None:
+    """Each pose as a recorder was first given it; None where it never was given one."""
+    path = folder / ODOMETRY_FILE
+    return read_tum(path) if path.stat().st_size else None
 
 
 class TrajectoryRecorder:
     """Keeps ``trajectory_kitti.txt`` (12 numbers a row) and ``trajectory_tum.txt`` (with stamps) current.
 
     Rows have a fixed width, so poses that are refined later are overwritten in place, and what one ``record``
-    call changes goes out in one write per file and run of adjoining rows. Both files start empty.
+    call changes goes out in one write per file and run of adjoining rows. A third file, ``odometry_tum.txt``,
+    keeps every pose as it was first recorded: what a robot had in its hands while it drove. All start empty.
 
     Raises
     ------
@@ -37,7 +45,7 @@ class TrajectoryRecorder:
         self._descriptors: list[int] = []
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for name in (KITTI_FILE, TUM_FILE):
+            for name in (KITTI_FILE, TUM_FILE, ODOMETRY_FILE):
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 self._descriptors.append(os.open(self.folder / name, flags, 0o644))
         except OSError as error:
@@ -67,19 +75,21 @@ class TrajectoryRecorder:
         if not self._descriptors:
             raise TrajectoryError(f"the trajectory files in {self.folder} are closed; make a new recorder.")
         self._check(poses)
+        first_new_row = len(self._row_of_frame)
         rows = self._rows_for([frame_index for frame_index, _, _ in poses])
-        row_of_pose: list[Callable[[int], str]] = [
-            lambda i: kitti_row(None, poses[i][2]),
-            lambda i: tum_row(poses[i][1], poses[i][2]),
-        ]
-        for descriptor, line in zip(self._descriptors, row_of_pose, strict=True):
-            self._write(descriptor, rows, [line(i).encode("ascii") for i in range(len(poses))])
+        kitti_lines = [kitti_row(None, pose).encode("ascii") for _, _, pose in poses]
+        tum_lines = [tum_row(stamp_ns, pose).encode("ascii") for _, stamp_ns, pose in poses]
+        is_new = [row >= first_new_row for row in rows]
+        kitti, tum, odometry = self._descriptors
+        self._write(kitti, rows, kitti_lines)
+        self._write(tum, rows, tum_lines)
+        self._write(odometry, list(compress(rows, is_new)), list(compress(tum_lines, is_new)))
         for row, (frame_index, stamp_ns, _) in zip(rows, poses, strict=True):
             self._row_of_frame[frame_index] = row
             self._stamp_of_frame[frame_index] = stamp_ns
 
     def close(self) -> None:
-        """Flush both files to the disk and close them; closing twice is harmless."""
+        """Flush the files to the disk and close them; closing twice is harmless."""
         while self._descriptors:
             descriptor = self._descriptors.pop()
             try:
@@ -127,11 +137,10 @@ class TrajectoryRecorder:
         return rows
 
     def _write(self, descriptor: int, rows: list[int], lines: list[bytes]) -> None:
-        width = len(lines[0])
         for _, run in groupby(range(len(rows)), key=lambda i: rows[i] - i):
             run_rows = list(run)
             block = memoryview(b"".join(lines[i] for i in run_rows))
-            offset = rows[run_rows[0]] * width
+            offset = rows[run_rows[0]] * len(lines[0])
             while block:
                 try:
                     written = os.pwrite(descriptor, block, offset)

@@ -12,16 +12,8 @@ from droid_bridge.cli import main
 from droid_bridge.trajectory import read_kitti, read_tum
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
-METRIC_KEYS = {
-    "t_rel_percent",
-    "r_rel_deg_per_100m",
-    "ate_m",
-    "scale_start",
-    "scale_end",
-    "frames_in",
-    "frames_out",
-    "hz",
-}
+DRIFT_KEYS = {"t_rel_percent", "r_rel_deg_per_100m", "ate_m", "scale_start", "scale_end"}
+METRIC_KEYS = DRIFT_KEYS | {"frames_in", "frames_out", "hz"}
 
 
 def check_results(out, frames):
@@ -32,6 +24,9 @@ def check_results(out, frames):
         assert values["frames_in"] == values["frames_out"] == frames
         assert len(read_kitti(out / name / "trajectory_kitti.txt")) == frames
         assert len(read_tum(out / name / "trajectory_tum.txt")) == frames
+        assert len(read_tum(out / name / "odometry_tum.txt")) == frames
+        assert values["live"].keys() >= DRIFT_KEYS
+        assert values["live"]["ate_m"] != values["ate_m"], "the keyframes were adjusted together at the end"
     assert metrics["with_prior"]["scaled_once_by"] is None
     assert metrics["without_prior"]["scaled_once_by"] > 0
     for picture in ("trajectories.png", "scale_over_distance.png", "depth_strip.png"):

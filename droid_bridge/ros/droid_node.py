@@ -68,8 +68,8 @@ class DroidNode(AutostartNode):
     paired by exact stamp; with the prior nothing is published before the scale is metric.
     Publishes ``odometry`` for every tracked frame, ``path`` every tenth and after a loop, ``local_map`` for each
     keyframe where someone listens. With ``output_dir`` set it keeps ``trajectory_kitti.txt`` and
-    ``trajectory_tum.txt`` current there (optical frame, first = identity). Services: ``~/reset``, ``~/save_map``
-    and ``~/save_trajectory``.
+    ``trajectory_tum.txt`` current there (optical frame, first = identity), and every pose as it was first told in
+    ``odometry_tum.txt``. Services: ``~/reset``, ``~/adjust_map``, ``~/save_map`` and ``~/save_trajectory``.
 
     Parameters
     ----------

@@ -50,6 +50,7 @@ def test_over_ros_and_offline_give_the_same_poses(bag: Path, tmp_path: Path, pri
     )
     for figure in ("t_rel_percent", "ate_m", "scale_end", "t_rel_percent_after_one_scale", "ate_sim3_m"):
         assert ros[figure] == pytest.approx(offline[figure], abs=1e-6)
+    assert ros["live"]["ate_m"] == pytest.approx(offline["live"]["ate_m"], abs=1e-6)
     assert ros["peak_memory_mb"] > 50, "that of the SLAM node, not of the command that waits for it"
     assert not list((tmp_path / "ros").glob(".bag.*"))
 

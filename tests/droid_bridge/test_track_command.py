@@ -55,6 +55,8 @@ def test_a_folder_of_depth_gives_a_path_in_metres(kitti: Path, tmp_path: Path) -
     assert told["frames_per_second"] > 0
     assert told["peak_memory_mb"] > 10
     assert told["scaled_once_by"] is None
+    assert told["live"]["t_rel_percent"] < 4
+    assert told["live"]["ate_m"] != told["ate_m"], "all keyframes were adjusted together at the end"
     assert told["settings"]["sequence"] == "03"
     assert sum(told["statuses"].values()) == COUNT
     assert len(read_kitti(out / "trajectory_kitti.txt")) == len(read_tum(out / "trajectory_tum.txt")) == COUNT

@@ -20,7 +20,7 @@ from droid_bridge.trajectory import (
     write_kitti,
     write_tum,
 )
-from droid_bridge.trajectory_recorder import TrajectoryRecorder
+from droid_bridge.trajectory_recorder import TrajectoryRecorder, recorded_odometry
 from metric3d_ros.errors import OutputError
 
 STAMP_NS = 1_700_000_000_123_456_789
@@ -120,6 +120,10 @@ def test_recorder_rewrites_refined_poses_in_place(tmp_path: Path) -> None:
         for name in ("trajectory_kitti.txt", "trajectory_tum.txt"):
             read = read_trajectory(tmp_path / "new" / "run" / name)
             np.testing.assert_allclose(read.world_from_camera, expected, atol=1e-8)
+        odometry = recorded_odometry(tmp_path / "new" / "run")
+        assert odometry is not None
+        np.testing.assert_allclose(odometry.world_from_camera, first, atol=1e-8)
+        np.testing.assert_array_equal(odometry.stamps_ns, stamps(6))
     assert read_kitti(tmp_path / "new" / "run" / "trajectory_kitti.txt").frame_indices is None
     np.testing.assert_array_equal(read_tum(tmp_path / "new" / "run" / "trajectory_tum.txt").stamps_ns, stamps(6))
 
@@ -153,6 +157,12 @@ def test_recorder_refuses_and_writes_nothing(tmp_path: Path) -> None:
     recorder.close()
     with pytest.raises(TrajectoryError, match="closed"):
         recorder.record([(6, 600, np.eye(4))])
+
+
+def test_where_no_pose_was_recorded_there_is_no_odometry(tmp_path: Path) -> None:
+    with TrajectoryRecorder(tmp_path):
+        pass
+    assert recorded_odometry(tmp_path) is None
 
 
 def test_recorder_refuses_a_folder_it_cannot_write(tmp_path: Path) -> None:
@@ -192,6 +202,9 @@ def test_killed_process_leaves_every_recorded_pose(tmp_path: Path) -> None:
         assert len(read) > answered[-1]
         np.testing.assert_array_equal(read.positions_m[:, 0], np.arange(len(read)))
         np.testing.assert_array_equal(read.positions_m[:40, 1], np.arange(40) + 6)
+    odometry = recorded_odometry(tmp_path)
+    assert odometry is not None
+    np.testing.assert_array_equal(odometry.positions_m[:, 1], np.arange(len(odometry)))
 
 
 def test_files_are_readable_by_evo(tmp_path: Path) -> None:
