@@ -28,13 +28,19 @@ def read_oxts(folder: Path, numbers: Sequence[int], columns: int = 6) -> NDArray
     records = np.empty((len(numbers), columns))
     for row, number in enumerate(numbers):
         path = folder / f"{number:010d}.txt"
-        lines = read_lines(path)
+        words = " ".join(read_lines(path)[:1]).split()
         try:
-            records[row] = [float(value) for value in lines[0].split()[:columns]]
-        except (IndexError, ValueError) as error:
-            raise DatasetError(f"{path} must start with {columns} numbers (from latitude on).") from error
+            values = [float(word) for word in words[:columns]]
+        except ValueError:
+            values = []
+        if len(values) < columns:
+            raise DatasetError(
+                f"{path} starts with {' '.join(words[:columns]) or 'nothing'}, not with {columns} numbers (from "
+                "latitude on); take the record from the drive's download again."
+            )
+        records[row] = values
         if not np.isfinite(records[row]).all():
-            raise DatasetError(f"{path} has a latitude-to-yaw value that is not finite.")
+            raise DatasetError(f"{path} has a value that is not finite; take it from the drive's download again.")
     return records
 
 
