@@ -20,7 +20,6 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +29,25 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from metric3d_ros.atomic_file import atomic_file, make_output_folder
-from metric3d_ros.camera import PinholeCamera
-from metric3d_ros.datasets.simulated import StreetWorld, render, sample_view
-from metric3d_ros.datasets.simulated.styles import PLAIN
+from metric3d_ros.atomic_file import atomic_file
 from metric3d_ros.download import file_sha256
 from metric3d_ros.errors import Metric3dError
 from metric3d_ros.model_zoo import model_path
 from training.annotated_views import AnnotatedViews
-from training.cameras import FIRST_EVALUATION_SEED, FOCAL_RANGE_PX
+from training.cameras import FOCAL_RANGE_PX
+from training.canonical_views import RENDERED_SHARE, UNSEEN_BANDS_PX, FocalLengths, render_views
 from training.fabric_trainer import CHECKPOINT_NAME, fit
 from training.label_kind import LabelKind
 from training.labelled_view import LabelledView
 from training.metrics import depth_metrics, mean_metrics
 from training.run_checkpoint import averaged_network, load_run
 from training.run_recipe import RunRecipe, run_recipe_from_values
-from training.simulated_view import WORLD_LENGTH_M
 from training.trained_network import TrainedNetwork
 
-IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX, RENDERED_SHARE = 960, 384, 3
 # Windows, not whole images: how strongly a whole image converges tells its focal length to any network.
 WINDOW_HEIGHT_PX, WINDOW_WIDTH_PX = 96, 160
-# Spread over the whole range: a guess from the middle of it would be right about a band in the middle.
-BETWEEN_BANDS_PX = ((350.0, 410.0), (680.0, 760.0), (1200.0, 1400.0), (1650.0, 1850.0))
-# Outside FOCAL_RANGE_PX, by as much as a camera may differ from all those of a training.
-BEYOND_BANDS_PX = ((180.0, 230.0), (230.0, 280.0), (2200.0, 2600.0), (2600.0, 3000.0))
 # At a third of the size 100 to 667 px are seen; their middle keeps CSTM_image's images near the network's size.
 CANONICAL_FOCAL_PX = 250.0
-VIEWS_PER_WORLD = 8
-DEPTH_SCALE = 256.0
-FARTHEST_M = 250.0
 NETWORK_STRIDE_PX = 32
 # As packaged, so that the packaged weights fit.
 NANO_SHAPE: dict[str, list[int]] = {
@@ -67,17 +55,6 @@ NANO_SHAPE: dict[str, list[int]] = {
     "depths": [1, 2, 3, 2],
     "decoder_widths": [64, 48, 32, 16],
 }
-
-
-class FocalLengths(IntEnum):
-    """Where the focal lengths of a set of views lie."""
-
-    SEEN = 0
-    BETWEEN = 1
-    BEYOND = 2
-
-
-UNSEEN_BANDS_PX = {FocalLengths.BETWEEN: BETWEEN_BANDS_PX, FocalLengths.BEYOND: BEYOND_BANDS_PX}
 
 
 @dataclass(frozen=True)
@@ -95,65 +72,6 @@ VARIANTS = {
     "image": Variant("CSTM_image", "image", False),
     "label_with_rpnl": Variant("CSTM_label and RPNL", "label", True),
 }
-
-
-def random_camera(rng: np.random.Generator, focal_lengths: FocalLengths) -> PinholeCamera:
-    """A camera of a focal length that training sees, or of one it does not, as it is rendered."""
-    if focal_lengths is FocalLengths.SEEN:
-        focal_px = _seen_focal_px(rng)
-    else:
-        bands_px = UNSEEN_BANDS_PX[focal_lengths]
-        focal_px = float(rng.uniform(*bands_px[int(rng.integers(len(bands_px)))]))
-    centre = ((IMAGE_WIDTH_PX - 1) / 2, (IMAGE_HEIGHT_PX - 1) / 2)
-    camera = PinholeCamera(IMAGE_WIDTH_PX, IMAGE_HEIGHT_PX, focal_px, focal_px, *centre)
-    return camera.resized(IMAGE_WIDTH_PX // RENDERED_SHARE, IMAGE_HEIGHT_PX // RENDERED_SHARE)
-
-
-def _seen_focal_px(rng: np.random.Generator) -> float:
-    low, high = (math.log(focal_px) for focal_px in FOCAL_RANGE_PX)
-    while True:
-        focal_px = math.exp(rng.uniform(low, high))
-        if not is_unseen_focal(focal_px):
-            return focal_px
-
-
-def is_unseen_focal(focal_px: float) -> bool:
-    """Whether this experiment keeps a focal length from its training."""
-    return any(low <= focal_px <= high for bands_px in UNSEEN_BANDS_PX.values() for low, high in bands_px)
-
-
-def render_views(folder: Path, views: int, focal_lengths: FocalLengths) -> Path:
-    """Render views with their depth into ``folder``, unless they are there; returns their annotation file.
-
-    Unseen focal lengths are seen in worlds that no training sees.
-    """
-    annotations = folder / "annotations.json"
-    if annotations.is_file():
-        return annotations
-    make_output_folder(folder)
-    files = []
-    for number in track(range(views), description=f"rendering {folder.name}"):
-        rng = np.random.default_rng([number, int(focal_lengths)])
-        if number % VIEWS_PER_WORLD == 0:
-            first_seed = 0 if focal_lengths is FocalLengths.SEEN else FIRST_EVALUATION_SEED
-            world = StreetWorld.generate(seed=first_seed + number, length_m=WORLD_LENGTH_M, style=PLAIN)
-        camera = random_camera(rng, focal_lengths)
-        pose = sample_view(rng, world, camera, camera_height_m=(1.5, 1.8))
-        rgb, depth_m = render(world, camera, pose, seed=number)
-        stored = np.where(depth_m < FARTHEST_M, depth_m * DEPTH_SCALE, 0)
-        cv2.imwrite(str(folder / f"{number:05d}.png"), np.ascontiguousarray(rgb[..., ::-1]))
-        cv2.imwrite(str(folder / f"{number:05d}_depth.png"), np.nan_to_num(stored).astype(np.uint16))
-        files.append(
-            {
-                "rgb": f"{number:05d}.png",
-                "depth": f"{number:05d}_depth.png",
-                "depth_scale": DEPTH_SCALE,
-                "cam_in": [camera.fx, camera.fy, camera.cx, camera.cy],
-            }
-        )
-    with atomic_file(annotations) as file:
-        file.write(json.dumps({"files": files}).encode())
-    return annotations
 
 
 def recipe_of(
