@@ -27,8 +27,6 @@ from metric3d_ros.datasets.rosbag import BagReader
 
 WITH_PRIOR = "with_prior"
 WITHOUT_PRIOR = "without_prior"
-# As `droid-bridge track` does it.
-SLAM_PARAMETERS = {"global_adjustment": "true"}
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,14 @@ class DemoRequest:
     bag_command : arguments of ``metric3d bag`` that make the bag, without ``--out``.
     title : the drive's name in the table and plot.
     depth : ``nano`` (or any model or ONNX file) for the network, ``lidar`` for the bag's reference depth.
+    adjusts_globally : all keyframes are adjusted together at the end, which takes a tenth of a second each.
     """
 
     out: Path
     bag_command: tuple[str, ...]
     title: str
     depth: str = "nano"
+    adjusts_globally: bool = False
 
     @property
     def uses_lidar(self) -> bool:
@@ -65,7 +65,7 @@ class Run:
 
     Attributes
     ----------
-    final : the path with all keyframes adjusted together at its end, as in the trajectory files.
+    final : the path as everything that was seen places it at the end, as in the trajectory files.
     live : every pose as the node first told it.
     playback : how the graph kept up.
     """
@@ -137,7 +137,8 @@ def _drive(request: DemoRequest, bag: Path, truth: Trajectory, name: str, consol
     folder = request.out / name
     _make_folder(folder)
     is_metric = name == WITH_PRIOR
-    playback = play_through_graph(bag, folder, request.prior if is_metric else NO_DEPTH, SLAM_PARAMETERS)
+    slam_parameters = {"global_adjustment": str(request.adjusts_globally).lower()}
+    playback = play_through_graph(bag, folder, request.prior if is_metric else NO_DEPTH, slam_parameters)
     final, live = (scored(truth, read_tum(folder / file), is_metric) for file in (TUM_FILE, ODOMETRY_FILE))
     return Run(final, live, playback)
 
@@ -156,9 +157,10 @@ def _draw(request: DemoRequest, bag: Path, truth: Trajectory, runs: dict[str, Ru
 
 
 def _table(request: DemoRequest, runs: dict[str, Run]) -> Table:
+    adjusted = ", all keyframes adjusted together" if request.adjusts_globally else ""
     table = Table(
         title=f"{request.title}: {runs[WITH_PRIOR].final.report.path_length_m:.0f} m",
-        caption="final: all keyframes adjusted together at the end; live: every pose as it was first told. "
+        caption=f"final: each pose as all that was seen places it{adjusted}; live: as it was first told. "
         "With the prior nothing is aligned: metres are metres. Without it the scale is free, so its rows are "
         "scaled once by the first 10 % of the ground truth.",
     )

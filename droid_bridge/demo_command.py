@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,16 @@ def register_demo(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--seed", type=int, default=SIMULATED_SEED, help="simulated world (default: %(default)s)")
     parser.add_argument("--max-frames", type=int, help="use only the first frames of a KITTI drive")
+    parser.add_argument(
+        "--global-adjustment",
+        action="store_true",
+        help="bundle-adjust all keyframes together at the end, as droid-bridge track does: 0.1 s each",
+    )
     parser.set_defaults(run=_demo)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    run_demo(_request(arguments))
+    run_demo(replace(_request(arguments), adjusts_globally=arguments.global_adjustment))
     return 0
 
 
