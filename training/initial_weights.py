@@ -33,11 +33,7 @@ def load_initial_weights(network: TrainedNetwork, choice: NetworkRecipe, images:
     """
     if not choice.initial:
         return
-    path = Path(choice.initial)
-    if choice.initial_sha256:
-        check_sha256(path, choice.initial_sha256)
-    if not path.is_file():
-        raise CheckpointError(f"no initial weights at {path}; correct network.initial.")
+    path = checked_start(choice)
     if path.suffix == ".pth":
         load_official_checkpoint(choice.name, path, network.network)
     elif path.suffix == ".pt":
@@ -50,3 +46,19 @@ def load_initial_weights(network: TrainedNetwork, choice: NetworkRecipe, images:
         raise CheckpointError(
             f"{choice.name} cannot start from {path}; give an official .pth, a run's .pt or, for nano, its .onnx."
         )
+
+
+def checked_start(choice: NetworkRecipe) -> Path:
+    """The file of initial weights that a recipe names, if it is there and the one that is meant.
+
+    Raises
+    ------
+    CheckpointError, TrainingError
+        If it is missing, or another than the recipe says.
+    """
+    path = Path(choice.initial or "")
+    if choice.initial_sha256:
+        check_sha256(path, choice.initial_sha256)
+    if not path.is_file():
+        raise CheckpointError(f"no initial weights at {path}; correct network.initial.")
+    return path

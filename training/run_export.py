@@ -1,6 +1,6 @@
 """Export a run's averaged network to ONNX, checked against torch, for the depth node and the engines.
 
-python -m training.run_export training_output/RUN/checkpoint.pt --out model.onnx [--size HxW]
+python -m training.run_export training_output/RUN/checkpoint.pt --out model.onnx [--size HxW] [--start-share 0.25]
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from metric3d_ros.canonical import CANONICAL_FOCAL_PX
 from metric3d_ros.errors import Metric3dError
 from training.errors import TrainingError
 from training.export import export_official
+from training.initial_weights import checked_start
+from training.mixed_weights import mix_with_start
 from training.models.nano import Nano, NanoForExport
 from training.onnx_file import weights_sha256, write_onnx
 from training.run_checkpoint import RunCheckpoint, averaged_network, load_run
@@ -23,17 +25,21 @@ from training.trained_network import STRIDE_NANO
 NANO_MIN_CONFIDENCE = 0.5
 
 
-def export_run(checkpoint: RunCheckpoint, size_px: tuple[int, int] | None, out: Path) -> float:
+def export_run(
+    checkpoint: RunCheckpoint, size_px: tuple[int, int] | None, out: Path, start_share: float = 0.0
+) -> float:
     """Write a run's averaged network and return the largest difference to torch (``write_onnx``).
 
     Parameters
     ----------
     size_px : height and width of the input; None for those of the recipe's last stage.
+    start_share : of the network that the run began with, in a mean of the weights (``mixed_weights``).
 
     Raises
     ------
     TrainingError
-        If the run has no canonical space, the network cannot run at that size, or ONNX Runtime and torch differ.
+        If the run has no canonical space, the network cannot run at that size, ONNX Runtime and torch differ, or
+        there is no start to mix with.
     """
     recipe = checkpoint.recipe
     if recipe.canonical == "none":
@@ -67,8 +73,16 @@ def export_run(checkpoint: RunCheckpoint, size_px: tuple[int, int] | None, out: 
         "training_steps": str(checkpoint.step),
         "training_minutes": f"{checkpoint.minutes:.1f}",
     }
+    start = checked_start(recipe.network) if start_share and recipe.network.initial else None
+    if start_share and (start is None or start.suffix != ".onnx"):
+        raise TrainingError(
+            "this run did not begin with an exported network to mix with; leave out --start-share."
+        )
     exported = NanoForExport(network).eval()
-    return write_onnx(exported, ("depth", "confidence"), (height_px, width_px), metadata, out)
+    difference = write_onnx(exported, ("depth", "confidence"), (height_px, width_px), metadata, out)
+    if start is not None:
+        mix_with_start(out, start, start_share)
+    return difference
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,9 +97,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--size", type=height_x_width, metavar="HxW", help="default: what the run was trained at last"
     )
+    parser.add_argument(
+        "--start-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="nano: mean of the weights with those that the run began with, which keeps more of what they could",
+    )
     options = parser.parse_args(arguments)
     try:
-        difference = export_run(load_run(options.checkpoint), options.size, options.out)
+        difference = export_run(load_run(options.checkpoint), options.size, options.out, options.start_share)
     except Metric3dError as error:
         print(f"run_export: {error}", file=sys.stderr)
         return 2
