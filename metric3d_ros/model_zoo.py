@@ -97,8 +97,8 @@ def _community(name: str, file: ModelFile, good_for: str) -> ZooModel:
 ZOO = (
     ZooModel(
         "nano",
-        256,
-        864,
+        320,
+        1056,
         "streets, on any CPU; the default",
         "Apache-2.0, weights too: trained by this project on simulated worlds alone",
     ),
