@@ -49,6 +49,8 @@ WINDOW_HEIGHT_PX, WINDOW_WIDTH_PX = 96, 160
 # At a third of the size 100 to 667 px are seen; their middle keeps CSTM_image's images near the network's size.
 CANONICAL_FOCAL_PX = 250.0
 NETWORK_STRIDE_PX = 32
+FOCAL_TICKS_PX = (200, 300, 500, 1000, 2000, 3000)
+ERROR_TICKS = (0.1, 0.2, 0.5, 1.0, 2.0)
 # As packaged, so that the packaged weights fit.
 NANO_SHAPE: dict[str, list[int]] = {
     "widths": [16, 32, 64, 96, 128],
@@ -181,6 +183,9 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
         axes.axvspan(*FOCAL_RANGE_PX, color="gray", alpha=0.12, zorder=0)
         axes.set(xlabel="unseen focal length, px of a 960 px wide image", ylabel=quantity)
         axes.set(xscale="log", yscale="log")
+        axes.set_xticks(FOCAL_TICKS_PX, [f"{focal_px:g}" for focal_px in FOCAL_TICKS_PX])
+        axes.set_yticks(ERROR_TICKS, [f"{error:g}" for error in ERROR_TICKS])
+        axes.minorticks_off()
         axes.legend(fontsize="small")
     figure.suptitle("Unseen worlds, unseen focal lengths: between those of training (gray) / beyond them")
     with atomic_file(path) as file:
