@@ -13,7 +13,7 @@ from typing import Any
 
 from droid_bridge.errors import DroidBridgeError, TrajectoryError
 from droid_bridge.evaluation.drift import evaluate_drift
-from droid_bridge.evaluation.scale import scale_from_first_fraction, scaled
+from droid_bridge.evaluation.scored_path import scored
 from droid_bridge.trajectory import Trajectory
 from metric3d_ros.atomic_file import write_json
 
@@ -91,16 +91,14 @@ def score(
     if truth is None:
         return Score(None, None, no_drift_because="the recording has no true poses.")
     try:
-        factor = None if is_metric else scale_from_first_fraction(truth, estimate)
-        placed = estimate if factor is None else scaled(estimate, factor)
-        drift = evaluate_drift(truth, placed, "none", lengths_m).to_json()
+        path = scored(truth, estimate, is_metric, lengths_m)
     except TrajectoryError as error:
         return Score(None, None, no_drift_because=str(error))
     try:
         once_scaled = evaluate_drift(truth, estimate, "scale", lengths_m).t_rel_percent
     except TrajectoryError:
         once_scaled = None  # a path that no positive scale puts on the truth
-    return Score(factor, drift, once_scaled)
+    return Score(path.scaled_once_by, path.report.to_json(), once_scaled)
 
 
 def read_outcome(folder: Path) -> JobOutcome | None:
