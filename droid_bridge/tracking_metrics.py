@@ -53,10 +53,9 @@ def metrics(
         return told
     everything = Trajectory(source.world_from_camera, stamps_ns=source.stamps_ns)
     try:
-        truth = at_stamps_of(tracked.trajectory, everything)
+        truth = _at_stamps_of(tracked.trajectory, everything)
         final = scored(truth, tracked.trajectory, is_metric, lengths_m)
         once_scaled = evaluate_drift(truth, tracked.trajectory, "scale", lengths_m)
-        live = _live(tracked, everything, is_metric, lengths_m)
     except DroidBridgeError as error:
         return {**told, "no_drift_because": str(error)}
     return {
@@ -64,7 +63,7 @@ def metrics(
         **final.to_json(),
         "t_rel_percent_after_one_scale": once_scaled.t_rel_percent,
         "ate_sim3_m": final.report.ate_by_align_m["sim3"],
-        "live": live,
+        "live": _live(tracked, everything, is_metric, lengths_m),
     }
 
 
@@ -73,10 +72,13 @@ def _live(
 ) -> dict[str, Any] | None:
     if (odometry := tracked.odometry) is None:
         return None
-    return scored(at_stamps_of(odometry, truth), odometry, is_metric, lengths_m).to_json()
+    try:
+        return scored(_at_stamps_of(odometry, truth), odometry, is_metric, lengths_m).to_json()
+    except DroidBridgeError as error:
+        return {"no_drift_because": str(error)}
 
 
-def at_stamps_of(estimate: Trajectory, truth: Trajectory) -> Trajectory:
+def _at_stamps_of(estimate: Trajectory, truth: Trajectory) -> Trajectory:
     """The truth of the frames that an estimate has."""
     assert estimate.stamps_ns is not None, "an estimate has stamps"
     assert truth.stamps_ns is not None, "a recording has stamps"
