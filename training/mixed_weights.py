@@ -18,14 +18,15 @@ from metric3d_ros.atomic_file import atomic_file
 from training.errors import TrainingError
 
 
-def mix_with_start(exported: Path, start: Path, start_share: float) -> None:
-    """Move the convolutions of an exported network towards those of another of the same architecture.
+def mix_with_start(exported: Path, start: Path, start_share: float, out: Path) -> None:
+    """Write an exported network with its convolutions moved towards those of another of the same architecture.
 
     Parameters
     ----------
-    exported : changed in place, whole or not at all; its metadata says ``start_share`` then.
+    exported : a file, which stays as it is.
     start : may be of another input size.
-    start_share : from 0 (``exported`` stays) to 1 (the weights of ``start``).
+    start_share : from 0 (as ``exported``) to 1 (the weights of ``start``).
+    out : written whole or not at all, may be ``exported``; its metadata says ``start_share``.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def mix_with_start(exported: Path, start: Path, start_share: float) -> None:
         ours.CopyFrom(onnx.numpy_helper.from_array(mixed.astype(np.float32), ours.name))
     properties = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**properties, "start_share": f"{start_share:g}"})
-    with atomic_file(exported) as file:
+    with atomic_file(out) as file:
         file.write(model.SerializeToString())
 
 

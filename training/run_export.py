@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 from metric3d_ros.argument_types import height_x_width
+from metric3d_ros.atomic_file import make_output_folder
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
 from metric3d_ros.errors import Metric3dError
 from training.errors import TrainingError
@@ -79,9 +81,14 @@ def export_run(
             "this run did not begin with an exported network to mix with; leave out --start-share."
         )
     exported = NanoForExport(network).eval()
-    difference = write_onnx(exported, ("depth", "confidence"), (height_px, width_px), metadata, out)
-    if start is not None:
-        mix_with_start(out, start, start_share)
+    outputs, size_px = ("depth", "confidence"), (height_px, width_px)
+    if start is None:
+        return write_onnx(exported, outputs, size_px, metadata, out)
+    # What is at ``out`` stays until the mean is there: a start of another architecture is known last.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=make_output_folder(out.parent)) as workshop:
+        unmixed = Path(workshop) / out.name
+        difference = write_onnx(exported, outputs, size_px, metadata, unmixed)
+        mix_with_start(unmixed, start, start_share, out)
     return difference
 
 

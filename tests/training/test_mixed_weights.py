@@ -34,7 +34,7 @@ def test_the_ends_are_the_networks_themselves(tmp_path: Path) -> None:
     start_at_this_size = _exported(tmp_path / "same.onnx", seed=1)
     for share, expected in ((0.0, _exported(tmp_path / "trained.onnx", seed=2)), (1.0, start_at_this_size)):
         mixed = _exported(tmp_path / "mixed.onnx", seed=2)
-        mix_with_start(mixed, start, share)
+        mix_with_start(mixed, start, share, mixed)
         for name, values in run_onnx(expected, IMAGE).items():
             np.testing.assert_allclose(run_onnx(mixed, IMAGE)[name], values, rtol=1e-5)
 
@@ -42,7 +42,7 @@ def test_the_ends_are_the_networks_themselves(tmp_path: Path) -> None:
 def test_between_them_lies_the_mean_and_the_file_says_so(tmp_path: Path) -> None:
     start, mixed = _exported(tmp_path / "start.onnx", seed=1), _exported(tmp_path / "mixed.onnx", seed=2)
     ours, theirs = _tensors(mixed), _tensors(start)
-    mix_with_start(mixed, start, 0.25)
+    mix_with_start(mixed, start, 0.25, mixed)
     model = onnx.load(mixed)
     weights = [name for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]]
     stored = _tensors(mixed)
@@ -55,7 +55,7 @@ def test_another_architecture_and_no_share_are_refused_and_change_nothing(tmp_pa
     trained = _exported(tmp_path / "trained.onnx", seed=2)
     before = trained.read_bytes()
     with pytest.raises(TrainingError, match="of another architecture"):
-        mix_with_start(trained, _exported(tmp_path / "wide.onnx", seed=1, last=12), 0.5)
+        mix_with_start(trained, _exported(tmp_path / "wide.onnx", seed=1, last=12), 0.5, trained)
     with pytest.raises(TrainingError, match="from 0 to 1"):
-        mix_with_start(trained, trained, 1.5)
+        mix_with_start(trained, trained, 1.5, trained)
     assert trained.read_bytes() == before
