@@ -173,7 +173,7 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, result in results.items():
-        sets = [result[where.name.lower()] for where in UNSEEN_BANDS_PX]
+        sets = [result[where.label] for where in UNSEEN_BANDS_PX]
         focal_px, abs_rel, ratio = np.array([view for measured in sets for view in measured["views"]]).T
         title = VARIANTS[name].title
         errors = [" / ".join(f"{measured[key]:.3f}" for measured in sets) for key in ("abs_rel", "scale_error")]
@@ -198,8 +198,7 @@ def run_experiment(
     """Render, train, measure and draw; returns the results by variant, then by where the focal lengths lie."""
     seen = render_views(out / "views", views, FocalLengths.SEEN)
     unseen = {
-        where.name.lower(): render_views(out / f"{where.name.lower()}_views", unseen_views, where)
-        for where in UNSEEN_BANDS_PX
+        where.label: render_views(out / f"{where.label}_views", unseen_views, where) for where in UNSEEN_BANDS_PX
     }
     results: dict[str, Any] = {}
     for name in names:

@@ -35,6 +35,11 @@ class FocalLengths(IntEnum):
     BETWEEN = 1
     BEYOND = 2
 
+    @property
+    def label(self) -> str:
+        """The name in folders and results."""
+        return self.name.lower()
+
 
 UNSEEN_BANDS_PX = {FocalLengths.BETWEEN: BETWEEN_BANDS_PX, FocalLengths.BEYOND: BEYOND_BANDS_PX}
 
