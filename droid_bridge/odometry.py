@@ -400,4 +400,5 @@ class Odometry:
             covariance=self._uncertainty.covariance,
             retired=self._take_retired(),
             has_metric_scale=self._has_metric_scale,
+            waits_for_scale=self._waits_for_scale,
         )

@@ -52,6 +52,7 @@ class OdometryUpdate:
     keyframes : frames in the window.
     latency_ms : milliseconds per step.
     has_metric_scale : whether poses are in metres; without it they have no unit.
+    waits_for_scale : whether they have none but are to get one by the prior; such poses are for nobody yet.
     covariance : how far the pose, and the motion since the frame before, may be off.
     retired : keyframes that left the window for good with this frame, oldest first; their poses are final.
     """
@@ -69,6 +70,7 @@ class OdometryUpdate:
     covariance: MotionCovariance
     retired: tuple[KeyframeRecord, ...] = ()
     has_metric_scale: bool = False
+    waits_for_scale: bool = False
 
 
 class StepClock:

@@ -113,7 +113,7 @@ def track_recording(
             update = slam.track(frame)
             log.slam_s += time.perf_counter() - slam_began_s
             log.add(update.odometry, len(update.loops))
-            if update.odometry.has_metric_scale or not config.scale_prior:
+            if not update.odometry.waits_for_scale:
                 recorder.record(
                     [(pose.frame_index, pose.stamp_ns, pose.world_from_camera) for pose in update.odometry.window]
                 )

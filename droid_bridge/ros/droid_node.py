@@ -145,7 +145,7 @@ class DroidNode(AutostartNode):
     def _finish_trajectory(self) -> None:
         """Write the whole path once more, as everything that was seen places it."""
         update = self._last_update
-        if self._slam is None or self._recorder is None or update is None or self._waits_for_scale(update):
+        if self._slam is None or self._recorder is None or update is None or update.waits_for_scale:
             return
         try:
             self._record(self._slam.finish())
@@ -250,7 +250,8 @@ class DroidNode(AutostartNode):
             self._statistics.add_time(step, taken_ms / 1e3)
         if "depth" not in moment:
             self._without_depth.append(stamp_ns)
-        if self._waits_for_scale(update.odometry):
+        if update.odometry.waits_for_scale:
+            self._say_it_waits(update.odometry.frame_index + 1)
             return
         changed = slam.poses(0 if update.loops else update.odometry.window[0].frame_index)
         self._record(changed)
@@ -315,16 +316,13 @@ class DroidNode(AutostartNode):
         except DroidBridgeError as error:
             self.get_logger().error(str(error), throttle_duration_sec=WARNING_PERIOD_S)
 
-    def _waits_for_scale(self, update: OdometryUpdate) -> bool:
-        """Whether a pose would have no unit yet; what is known so far is published once it has."""
-        if update.has_metric_scale or not self.value_of("scale_prior"):
-            return False
+    def _say_it_waits(self, frames: int) -> None:
+        """What is known so far is published once the scale is metric."""
         self.get_logger().info(
-            f"no pose is published before the scale is metric; {update.frame_index + 1} frames so far, "
+            f"no pose is published before the scale is metric; {frames} frames so far, "
             f"waiting for depth on {self._topic_of(DEPTH)}",
             throttle_duration_sec=WARNING_PERIOD_S,
         )
-        return True
 
     def _log(self, update: OdometryUpdate, loops: tuple[LoopEvent, ...]) -> None:
         if update.status.value != self._last_status:

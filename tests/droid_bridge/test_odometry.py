@@ -34,7 +34,7 @@ def test_metric_depth_gives_metres() -> None:
     updates = tracked(frames)
     assert end_error_m(updates, frames) < 0.02 * STEP_M * 24
     assert all(update.status is TrackingStatus.TRACKING for update in updates)
-    assert all(update.has_metric_scale for update in updates)
+    assert all(update.has_metric_scale and not update.waits_for_scale for update in updates)
     assert updates[-1].prior_scale == pytest.approx(1.0, abs=0.03)
 
 
@@ -116,6 +116,7 @@ def test_nothing_is_metric_before_the_first_depth_and_all_is_after() -> None:
     for update in updates[:8]:
         assert update.status is TrackingStatus.INITIALIZING
         assert not update.has_metric_scale
+        assert update.waits_for_scale
         assert not update.retired
     first_metric = next(update for update in updates if update.has_metric_scale)
     assert first_metric.frame_index <= 9
