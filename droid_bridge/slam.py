@@ -57,8 +57,8 @@ class Slam:
     ----------
     odometry : settings of the front end.
     back_end : settings of the back end.
-    in_background : work on loops in a thread beside tracking, as a live camera needs. Otherwise each frame waits
-        for it, and the same frames give the same answers.
+    in_background : let the back end take its time beside tracking, as a live camera needs. Otherwise it has until
+        the next frame is tracked, and the same frames give the same answers.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class Slam:
         self._config = odometry or OdometryConfig()
         self._options = back_end or BackEndOptions()
         self.odometry = Odometry(self._config)
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="back_end") if in_background else None
+        self._in_background = in_background
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="back_end")
         self._begin()
 
     def _begin(self) -> None:
@@ -127,12 +128,12 @@ class Slam:
         return self._back_end.archive.stored_bytes
 
     def adjust_globally(self) -> Future[BackEndUpdate]:
-        """Bundle-adjust all keyframes together, in the back end's thread where it has one; takes a while.
+        """Bundle-adjust all keyframes together, in the back end's thread; takes a while.
 
         The next frames are tracked as before; the one after it is done is the first to be corrected by it. The
         future raises DroidBridgeError where the disk refuses the matches; nothing changed then.
         """
-        job = self._done_in_turn(self._adjusted)
+        job = self._worker.submit(self._adjusted)
         self._waiting.append(job)
         return job
 
@@ -148,12 +149,8 @@ class Slam:
     def points_later(
         self, options: DenseMapOptions | None = None, newest: int | None = None
     ) -> Future[PointCloud]:
-        """The same as ``points`` without waiting for it, where there is a thread for it."""
-        if self._worker is not None:
-            return self._worker.submit(self._points, options, newest)
-        done: Future[PointCloud] = Future()
-        done.set_result(self._points(options, newest))
-        return done
+        """The same as ``points`` without waiting for it."""
+        return self._worker.submit(self._points, options, newest)
 
     def _points(self, options: DenseMapOptions | None, newest: int | None) -> PointCloud:
         placed = list(self._back_end.placed_keyframes())
@@ -165,8 +162,7 @@ class Slam:
     def close(self) -> None:
         """Delete what the back end kept on disk, and end its thread."""
         self._settle()
-        if self._worker is not None:
-            self._worker.shutdown()
+        self._worker.shutdown()
         self._back_end.close()
 
     def __enter__(self) -> Slam:
@@ -188,30 +184,16 @@ class Slam:
     ) -> tuple[tuple[LoopEvent, ...], tuple[str, ...]]:
         """Give keyframes to the back end; gives the loops it has closed meanwhile, and what it could not do.
 
-        A back end that has fallen behind looks for no loops in them, unless there is time for all that waits.
+        In the background a back end that has fallen behind looks for no loops in them, unless there is time for
+        all that waits. Otherwise it has worked beside this frame on what the last one handed over, and is waited
+        for.
         """
+        loops, faults = self._taken(lambda job: job.done() or not self._in_background)
         for record in records:
             was_lost, self._was_lost = self._was_lost, False
-            has_time = not in_time or len(self._waiting) < _MOST_WAITING
-            self._waiting.append(self._submitted(record, was_lost, has_time))
-        return self._taken(lambda job: job.done())
-
-    def _submitted(self, record: KeyframeRecord, was_lost: bool, has_time: bool) -> Future[BackEndUpdate]:
-        """The back end's work on a keyframe, begun in its thread or done here."""
-        if self._worker is not None:
-            return self._worker.submit(self._back_end.add, record, was_lost, has_time)
-        return self._done_in_turn(lambda: self._back_end.add(record, was_lost))
-
-    def _done_in_turn(self, work: Callable[[], BackEndUpdate]) -> Future[BackEndUpdate]:
-        """Work of the back end, begun in its thread or done here."""
-        if self._worker is not None:
-            return self._worker.submit(work)
-        job: Future[BackEndUpdate] = Future()
-        try:
-            job.set_result(work())
-        except DroidBridgeError as error:
-            job.set_exception(error)
-        return job
+            has_time = not in_time or not self._in_background or len(self._waiting) < _MOST_WAITING
+            self._waiting.append(self._worker.submit(self._back_end.add, record, was_lost, has_time))
+        return loops, faults
 
     def _taken(
         self, is_due: Callable[[Future[BackEndUpdate]], bool]
