@@ -2,10 +2,15 @@
 
 Metric3D's rule: s = min(Hn / H, Wn / W), size floored, bilinear, padding split with the odd pixel at the
 bottom or right, filled with the mean colour of the training images.
+
+A level camera sees the horizon in the row of its principal point, and ground at depth d lies f h / d rows below.
+An image is often cut out of a taller one, so that this row is anywhere. Ours may be placed so that it comes to lie
+in the middle of the input (``PRINCIPAL_ROW``): the network then knows from calibration what it had to find.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +21,13 @@ from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.errors import CameraError
 
 MEAN_COLOUR_RGB = (123.675, 116.28, 103.53)
+
+# What lies in the middle of the network's input: of the image itself, or the row of its principal point.
+IMAGE_CENTRE = "image_centre"
+PRINCIPAL_ROW = "principal_row"
+PLACEMENTS = (IMAGE_CENTRE, PRINCIPAL_ROW)
+# Share of the image's height: a row farther off is taken for one this far, or little of the input would be left.
+MAX_ROW_SHIFT = 0.15
 
 
 @dataclass(frozen=True)
@@ -34,16 +46,30 @@ class Letterbox:
 
     @classmethod
     def fit(
-        cls, image_width_px: int, image_height_px: int, network_width_px: int, network_height_px: int
+        cls,
+        image_width_px: int,
+        image_height_px: int,
+        network_width_px: int,
+        network_height_px: int,
+        middle_row_px: float | None = None,
     ) -> Letterbox:
         """The letterbox that shows the whole image as large as the network's input allows.
+
+        Parameters
+        ----------
+        middle_row_px : the image's row that comes to lie in the middle of the input (0 is the centre of the
+            first); None for its own middle. One farther off than ``MAX_ROW_SHIFT`` is moved that near.
 
         Raises
         ------
         CameraError
             If the image is so long and thin that less than one pixel of it would be left.
         """
-        scale = min(network_height_px / image_height_px, network_width_px / image_width_px)
+        above_px = image_height_px / 2
+        if middle_row_px is not None:
+            above_px = near_middle_row_px(middle_row_px, image_height_px) + 0.5
+        half_px = max(above_px, image_height_px - above_px)
+        scale = min(network_height_px / (2 * half_px), network_width_px / image_width_px)
         content_width_px = int(image_width_px * scale)
         content_height_px = int(image_height_px * scale)
         if content_width_px < 1 or content_height_px < 1:
@@ -60,7 +86,7 @@ class Letterbox:
             content_width_px=content_width_px,
             content_height_px=content_height_px,
             left_px=(network_width_px - content_width_px) // 2,
-            top_px=(network_height_px - content_height_px) // 2,
+            top_px=_top_px(network_height_px, content_height_px, above_px / image_height_px),
         )
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -93,3 +119,16 @@ class Letterbox:
         return camera.resized(self.content_width_px, self.content_height_px).cropped(
             -self.left_px, -self.top_px, self.network_width_px, self.network_height_px
         )
+
+
+def near_middle_row_px(row_px: float, height_px: int) -> float:
+    """A row of an image, or the nearest that is within ``MAX_ROW_SHIFT`` of its middle."""
+    middle_px = (height_px - 1) / 2
+    reach_px = MAX_ROW_SHIFT * height_px
+    return float(np.clip(row_px, middle_px - reach_px, middle_px + reach_px))
+
+
+def _top_px(network_height_px: int, content_height_px: int, share_above: float) -> int:
+    """Where the content begins, so that this share of it lies above the middle; a half pixel goes up."""
+    top_px = math.ceil(network_height_px / 2 - content_height_px * share_above - 0.5)
+    return min(max(top_px, 0), network_height_px - content_height_px)

@@ -121,9 +121,13 @@ class LabelledView:
         camera = self.camera.cropped(left_px, top_px, width_px, height_px)
         return replace(self, image=self.image[window], camera=camera, **labels)
 
-    def padded(self, width_px: int, height_px: int) -> LabelledView:
-        """The view centred in a larger one as the letterbox does it: mean colour, no labels, no content."""
-        top, left = (height_px - self.camera.height_px) // 2, (width_px - self.camera.width_px) // 2
+    def padded(self, width_px: int, height_px: int, top_px: int | None = None) -> LabelledView:
+        """The view in a larger one as the letterbox does it: mean colour, no labels, no content.
+
+        It is centred; with ``top_px`` that many rows lie above it.
+        """
+        top = (height_px - self.camera.height_px) // 2 if top_px is None else top_px
+        left = (width_px - self.camera.width_px) // 2
         shape = (height_px, width_px)
         window = np.s_[top : top + self.camera.height_px, left : left + self.camera.width_px]
         image = np.empty((*shape, 3), dtype=np.uint8)

@@ -1,8 +1,8 @@
 """The pool: labelled views in shards on disk, rendered once, drawn from many times.
 
 A shard is three .npy files (memory-mapped when read, no pickle) of ``VIEWS_PER_SHARD`` views: network images
-(uint8, letterboxed), canonical depth (float16, NaN for no reading) and the content box. A shard counts from the
-moment its last file has its name, so a pool may be read while it is still growing.
+(uint8, letterboxed around the row of the principal point), canonical depth (float16, NaN for no reading) and the
+content box. A shard counts from the moment its last file has its name, so a pool may be read while it is growing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class View:
 
     Attributes
     ----------
-    image : uint8 (height, width, 3) RGB, letterboxed.
+    image : uint8 (height, width, 3) RGB, letterboxed around the row of its principal point.
     depth : float32 (height, width), canonical units, NaN where there is no reading (sky, padding).
     content : left, top, width, height of the image inside its padding, in pixels.
     """
@@ -85,9 +85,17 @@ class Pool:
     def __len__(self) -> int:
         return len(self._images) * VIEWS_PER_SHARD
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Image content (height, width, 3) and its canonical depth (height, width), without padding."""
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
+        """A view without its padding.
+
+        Returns
+        -------
+        image : (height, width, 3).
+        depth : (height, width), canonical units.
+        principal_row_px : of the camera in this image, within half a pixel.
+        """
         shard, row = divmod(index, VIEWS_PER_SHARD)
         left, top, width_px, height_px = (int(v) for v in self._contents[shard][row])
         inside = np.s_[row, top : top + height_px, left : left + width_px]
-        return np.array(self._images[shard][inside]), self._depths[shard][inside].astype(np.float32)
+        image, depth = self._images[shard], self._depths[shard]
+        return np.array(image[inside]), depth[inside].astype(np.float32), (image.shape[1] - 1) / 2 - top

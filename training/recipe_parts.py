@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from metric3d_ros.letterbox import IMAGE_CENTRE, PLACEMENTS
 from training.errors import RecipeError
 from training.label_kind import LabelKind
 from training.recipe_values import did_you_mean
@@ -60,6 +61,8 @@ class ViewRecipe:
     first_step : of the run; the first stage's is 0.
     height_px, width_px : the network's input.
     fit : shrink or enlarge every image to the letterbox first, as inference does; else crops are cut at full size.
+    placement : what lies in the middle of the input: ``image_centre`` (crops at random heights) or
+        ``principal_row`` (``metric3d_ros.letterbox``); an exported nano says which, and inference follows.
     resize_range, resize_probability : a further random scale, which the label follows.
     flip_probability, edge_mask_probability : mirrored left to right; a border of up to 50 px painted over.
     """
@@ -67,6 +70,7 @@ class ViewRecipe:
     height_px: int
     width_px: int
     fit: bool = False
+    placement: str = IMAGE_CENTRE
     resize_range: tuple[float, ...] = (0.85, 1.15)
     resize_probability: float = 0.5
     flip_probability: float = 0.5
@@ -74,6 +78,10 @@ class ViewRecipe:
     first_step: int = 0
 
     def __post_init__(self) -> None:
+        if self.placement not in PLACEMENTS:
+            raise RecipeError(
+                f"recipe: views.placement is '{self.placement}'{did_you_mean(self.placement, PLACEMENTS)}"
+            )
         if len(self.resize_range) != 2 or not 0 < self.resize_range[0] <= self.resize_range[1]:
             raise RecipeError(
                 f"recipe: views.resize_range is {list(self.resize_range)}; it must be two scales above 0, the "

@@ -68,6 +68,7 @@ def export_run(
         "model": "nano",
         "input_height_px": str(height_px),
         "input_width_px": str(width_px),
+        "placement": view.placement,
         "canonical_focal_px": f"{recipe.canonical_focal_px:g}",
         "min_confidence": f"{NANO_MIN_CONFIDENCE:g}",
         "weights_sha256": weights_sha256(network.state_dict()),

@@ -34,8 +34,8 @@ def render_view(
     width_px: int,
     style: str = VARIED,
 ) -> View:
-    """A plausible view of ``world``, rendered at the size it has inside the letterbox."""
-    letterbox = Letterbox.fit(camera.width_px, camera.height_px, width_px, height_px)
+    """A plausible view of ``world``, rendered at the size it has inside the letterbox around its principal row."""
+    letterbox = Letterbox.fit(camera.width_px, camera.height_px, width_px, height_px, camera.cy)
     content_camera = camera.resized(letterbox.content_width_px, letterbox.content_height_px)
     rgb, depth_m = simulated_view(rng, world, content_camera, style)
     image = np.empty((height_px, width_px, 3), dtype=np.uint8)

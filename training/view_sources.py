@@ -161,8 +161,8 @@ class SimulatedViews:
 class PoolViews:
     """A pool of rendered views (``training.pool``), whose depth is canonical already.
 
-    A pool does not say which camera took a view: the canonical one with the same image stands for it, which makes
-    its metres canonical units and leaves every ratio as it was.
+    A pool does not say which camera took a view: the canonical one with the same image and principal row stands
+    for it, which makes its metres canonical units and leaves every ratio as it was.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -173,8 +173,8 @@ class PoolViews:
 
     def __getitem__(self, index: int) -> LabelledView:
         """One view."""
-        image, depth = self._pool[index]
+        image, depth, principal_row_px = self._pool[index]
         height_px, width_px = depth.shape
-        centre = ((width_px - 1) / 2, (height_px - 1) / 2)
+        centre = ((width_px - 1) / 2, principal_row_px)
         camera = PinholeCamera(width_px, height_px, CANONICAL_FOCAL_PX, CANONICAL_FOCAL_PX, *centre)
         return LabelledView(image, depth, camera, LabelKind.DENSE, sky=np.isnan(depth))

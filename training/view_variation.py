@@ -23,7 +23,7 @@ from kornia.augmentation import (
 from numpy.typing import NDArray
 from torch import nn
 
-from metric3d_ros.letterbox import MEAN_COLOUR_RGB, Letterbox
+from metric3d_ros.letterbox import MEAN_COLOUR_RGB, PRINCIPAL_ROW, Letterbox, near_middle_row_px
 from training.augment import jpeg, photometric
 from training.labelled_view import LabelledView
 from training.recipe_parts import PhotometricRecipe, ViewRecipe
@@ -48,32 +48,46 @@ def varied_view(
     if canonical_image_px is not None:
         view = view.in_canonical_image(canonical_image_px)
     view = view.resized(_scale(rng, view, recipe))
-    view = _random_crop(rng, view, recipe.height_px, recipe.width_px)
+    view, top_px = _random_crop(rng, view, recipe)
     if rng.random() < recipe.edge_mask_probability:
         view = _edge_masked(rng, view)
     if rng.random() < recipe.flip_probability:
         view = view.flipped()
     image = colours(view.image, int(rng.integers(2**31)))
-    return replace(view, image=image).padded(recipe.width_px, recipe.height_px)
+    return replace(view, image=image).padded(recipe.width_px, recipe.height_px, top_px)
 
 
 def _scale(rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe) -> float:
     scale = 1.0
     if recipe.fit:
         camera = view.camera
-        scale = Letterbox.fit(camera.width_px, camera.height_px, recipe.width_px, recipe.height_px).scale
+        middle_row_px = camera.cy if recipe.placement == PRINCIPAL_ROW else None
+        scale = Letterbox.fit(
+            camera.width_px, camera.height_px, recipe.width_px, recipe.height_px, middle_row_px
+        ).scale
     if rng.random() < recipe.resize_probability:
         scale *= float(rng.uniform(recipe.resize_range[0], recipe.resize_range[1]))
     return scale
 
 
-def _random_crop(rng: np.random.Generator, view: LabelledView, height_px: int, width_px: int) -> LabelledView:
-    """A window no larger than the network's input; a smaller view stays whole."""
+def _random_crop(rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe) -> tuple[LabelledView, int]:
+    """A window no larger than the network's input, and how many of the input's rows lie above it.
+
+    A smaller view stays whole. With ``principal_row`` the rows are those that the input has around it.
+    """
     camera = view.camera
-    height_px, width_px = min(height_px, camera.height_px), min(width_px, camera.width_px)
-    top = int(rng.integers(camera.height_px - height_px + 1))
+    width_px = min(recipe.width_px, camera.width_px)
+    if recipe.placement == PRINCIPAL_ROW:
+        middle_px = near_middle_row_px(camera.cy, camera.height_px)
+        first_row = round(middle_px - (recipe.height_px - 1) / 2)
+        top = max(first_row, 0)
+        height_px = min(first_row + recipe.height_px, camera.height_px) - top
+    else:
+        height_px = min(recipe.height_px, camera.height_px)
+        first_row = -((recipe.height_px - height_px) // 2)
+        top = int(rng.integers(camera.height_px - height_px + 1))
     left = int(rng.integers(camera.width_px - width_px + 1))
-    return view.cropped(left, top, width_px, height_px)
+    return view.cropped(left, top, width_px, height_px), max(-first_row, 0)
 
 
 def _edge_masked(rng: np.random.Generator, view: LabelledView) -> LabelledView:

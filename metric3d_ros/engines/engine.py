@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
+from metric3d_ros.letterbox import IMAGE_CENTRE
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ModelInfo:
     canonical_focal_px : focal length of the canonical camera its depth is in.
     min_confidence : confidence under which its depth is no reading; -inf, or none given, keeps all.
     gives_confidence : whether it says how sure it is of each pixel.
+    placement : where it wants an image in its input: ``image_centre`` or ``principal_row`` (``letterbox``).
     """
 
     name: str
@@ -31,6 +33,7 @@ class ModelInfo:
     canonical_focal_px: float = CANONICAL_FOCAL_PX
     min_confidence: float = -math.inf
     gives_confidence: bool = False
+    placement: str = IMAGE_CENTRE
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
 from metric3d_ros.engines.engine import ModelInfo, NetworkOutput
 from metric3d_ros.errors import EngineError
+from metric3d_ros.letterbox import IMAGE_CENTRE, PLACEMENTS
 
 CHANNELS = 3
 RANK_OF_IMAGE_BATCH = 4
@@ -145,6 +146,7 @@ def read_interface(
             canonical_focal_px=_number(metadata, "canonical_focal_px", CANONICAL_FOCAL_PX, source, above=0.0),
             min_confidence=_number(metadata, "min_confidence", -math.inf, source),
             gives_confidence=names.confidence in outputs,
+            placement=_placement(metadata, source),
         ),
         names=TensorNames(
             image=names.image,
@@ -201,6 +203,15 @@ def _is_fixed(length: Any) -> bool:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) or "nothing"
+
+
+def _placement(metadata: Mapping[str, str], source: str) -> str:
+    placement = metadata.get("placement", IMAGE_CENTRE)
+    if placement not in PLACEMENTS:
+        raise EngineError(
+            f"{source} says placement is {placement!r}; it must be {' or '.join(PLACEMENTS)}: export it again."
+        )
+    return placement
 
 
 def _number(

@@ -38,6 +38,18 @@ def test_padding_never_reaches_the_image(channel_network):
     np.testing.assert_allclose(depth_m, depth_m[50, 50], rtol=1e-5)
 
 
+def test_a_network_may_want_the_principal_row_in_its_middle(tmp_path):
+    """Red is canonical depth here: the image's own rows come back wherever they lay in the input."""
+    path = write_network(tmp_path / "level.onnx", metadata={"placement": "principal_row"})
+    estimator = MetricDepthEstimator(OnnxRuntimeEngine(path))
+    image = image_of(200)
+    image[:60, :, 0] = 50
+    depth_m = estimator.predict(image, PinholeCamera(100, 100, 500, 500, 49.5, 59.5)).depth_m
+    # The row of the edge lies in the input's middle, where 60 rows above it fit: the scale is 16 / 60.
+    np.testing.assert_allclose(depth_m[:50], 50 * 500 * (16 / 60) / 1000, rtol=1e-5)
+    np.testing.assert_allclose(depth_m[70:], 200 * 500 * (16 / 60) / 1000, rtol=1e-5)
+
+
 def test_no_reading_is_nan(channel_network):
     engine = OnnxRuntimeEngine(channel_network)
     half = image_of(200)

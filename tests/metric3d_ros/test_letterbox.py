@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.errors import CameraError
-from metric3d_ros.letterbox import Letterbox
+from metric3d_ros.letterbox import MAX_ROW_SHIFT, Letterbox, near_middle_row_px
 
 SIZE = st.integers(60, 2000)
 
@@ -56,3 +56,21 @@ def test_camera_of_the_network_input_sees_the_same_rays():
 def test_an_image_too_thin_is_refused():
     with pytest.raises(CameraError, match="5000x4"):
         Letterbox.fit(5000, 4, 544, 160)
+
+
+@given(SIZE, SIZE, st.floats(-0.5, 1.5))
+def test_a_row_may_come_to_lie_in_the_middle(width_px, height_px, share):
+    row_px = share * height_px
+    letterbox = Letterbox.fit(width_px, height_px, 544, 160, row_px)
+    assert 0 <= letterbox.top_px <= 160 - letterbox.content_height_px
+    camera = PinholeCamera(width_px, height_px, 500, 500, 0, near_middle_row_px(row_px, height_px))
+    assert abs(letterbox.camera(camera).cy - 79.5) <= 1
+    assert abs(near_middle_row_px(row_px, height_px) - (height_px - 1) / 2) <= MAX_ROW_SHIFT * height_px + 1e-9
+    assert letterbox.content_width_px >= 543 or letterbox.content_height_px >= 159 / (1 + 2 * MAX_ROW_SHIFT) - 1
+
+
+@given(SIZE, SIZE)
+def test_the_middle_row_in_the_middle_is_the_usual_letterbox(width_px, height_px):
+    assert Letterbox.fit(width_px, height_px, 544, 160, (height_px - 1) / 2) == Letterbox.fit(
+        width_px, height_px, 544, 160
+    )

@@ -71,6 +71,7 @@ NO_DEPTH_NETWORK = [
     ({"metadata": {"canonical_focal_px": "-1000"}}, "canonical_focal_px is '-1000'; it must be"),
     ({"metadata": {"canonical_focal_px": "0"}}, "canonical_focal_px is '0'; it must be"),
     ({"metadata": {"min_confidence": "nan"}}, "min_confidence is 'nan'; it must be a number"),
+    ({"metadata": {"placement": "left"}}, "placement is 'left'; it must be image_centre or principal_row"),
 ]
 
 

@@ -66,6 +66,7 @@ def change(path, value):
         (["groups"], {}, "groups are empty"),
         (["views", 0, "height_px"], 60, "a view is 60x128 px; nano needs multiples of 32"),
         (["views", 0, "resize_range"], [1.2, 0.8], "the smaller first"),
+        (["views", 0, "placement"], "principal_rwo", "did you mean 'principal_row'"),
         (["views", 0, "first_step"], 5, "views begin at steps [5]"),
         (["views", 0, "flip_probability"], 1.5, "views.flip_probability is 1.5; it must lie between 0 and 1"),
         (["batch_size"], "four", "batch_size is 'four'; it must be of type int"),

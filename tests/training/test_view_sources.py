@@ -41,6 +41,8 @@ def test_a_pool_keeps_its_canonical_depth(tmp_path):
     assert view.label_per_metre("label") == 1.0
     np.testing.assert_array_equal(view.depth_m, depth[1:31, 2:62])
     assert view.resized(0.5).label_per_metre("label") == 2.0
+    # One row of padding lies above: the input's middle, 15.5, is the image's 14.5.
+    assert view.camera.cy == 14.5
 
 
 def test_nyu_frames_are_pairs_in_millimetres(tmp_path):
