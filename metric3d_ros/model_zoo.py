@@ -97,7 +97,7 @@ def _community(name: str, file: ModelFile, good_for: str) -> ZooModel:
 ZOO = (
     ZooModel(
         "nano",
-        320,
+        352,
         1056,
         "streets, on any CPU; the default",
         "Apache-2.0, weights too: trained by this project on simulated worlds alone",

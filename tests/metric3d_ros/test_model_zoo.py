@@ -121,7 +121,7 @@ def test_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line for line in lines if line.strip()}
     assert {model.name for model in ZOO} <= rows.keys()
-    assert re.search(r"320x1056 +- +ready +streets", rows["nano"])
+    assert re.search(r"352x1056 +- +ready +streets", rows["nano"])
     assert re.search(r"616x1064 +150 MB +not fetched +", rows["vit_small"])
 
 

@@ -208,6 +208,6 @@ def pixel_grid(image: Tensor, height_px: int, width_px: int) -> Tensor:
     """
     x = (torch.arange(width_px, dtype=image.dtype, device=image.device) - (width_px - 1) / 2) / 100
     y = (torch.arange(height_px, dtype=image.dtype, device=image.device) - (height_px - 1) / 2) / 100
-    # Two constant maps would be stored in an exported file: 2.7 MB at 320x1056.
+    # Two constant maps would be stored in an exported file: 3 MB at 352x1056.
     nothing = 0 * image[:, :1]
     return torch.cat([x + nothing, y[:, None] + nothing], dim=1)
