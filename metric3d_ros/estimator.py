@@ -13,7 +13,7 @@ from metric3d_ros.engines.choice import AUTO, EngineRequest, open_engine
 from metric3d_ros.engines.engine import DepthEngine, NetworkOutput
 from metric3d_ros.engines.tensorrt_api import FP32
 from metric3d_ros.errors import CameraError, ImageError
-from metric3d_ros.letterbox import PRINCIPAL_ROW, Letterbox
+from metric3d_ros.letterbox import Letterbox
 from metric3d_ros.model_zoo import model_path
 from metric3d_ros.rectification import RectifiedImage
 
@@ -108,10 +108,7 @@ class MetricDepthEstimator:
 
     def _letterbox(self, camera: PinholeCamera) -> Letterbox:
         model = self.engine.model
-        middle_row_px = camera.cy if model.placement == PRINCIPAL_ROW else None
-        return Letterbox.fit(
-            camera.width_px, camera.height_px, model.input_width_px, model.input_height_px, middle_row_px
-        )
+        return Letterbox.for_camera(camera, model.input_width_px, model.input_height_px, model.placement)
 
     def _to_image(self, output: NetworkOutput, letterbox: Letterbox, camera: PinholeCamera) -> DepthPrediction:
         depth_m = depth_from_canonical(

@@ -89,6 +89,18 @@ class Letterbox:
             top_px=_top_px(network_height_px, content_height_px, above_px / image_height_px),
         )
 
+    @classmethod
+    def for_camera(
+        cls,
+        camera: PinholeCamera,
+        network_width_px: int,
+        network_height_px: int,
+        placement: str = IMAGE_CENTRE,
+    ) -> Letterbox:
+        """The letterbox of a camera's images, placed as one of ``PLACEMENTS`` says; raises as ``fit``."""
+        middle_row_px = camera.cy if placement == PRINCIPAL_ROW else None
+        return cls.fit(camera.width_px, camera.height_px, network_width_px, network_height_px, middle_row_px)
+
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The network input (network height, network width, 3) uint8 of an RGB image of this letterbox's size."""
         content = cv2.resize(

@@ -18,7 +18,7 @@ from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.canonical import label_to_canonical
 from metric3d_ros.datasets.simulated import StreetWorld
 from metric3d_ros.datasets.simulated.styles import STYLES, VARIED
-from metric3d_ros.letterbox import MEAN_COLOUR_RGB, Letterbox
+from metric3d_ros.letterbox import MEAN_COLOUR_RGB, PRINCIPAL_ROW, Letterbox
 from training.cameras import FIRST_EVALUATION_SEED, sample_camera
 from training.pool import VIEWS_PER_SHARD, View, has_shard, save_shard
 from training.simulated_view import WORLD_LENGTH_M, simulated_view
@@ -35,7 +35,7 @@ def render_view(
     style: str = VARIED,
 ) -> View:
     """A plausible view of ``world``, rendered at the size it has inside the letterbox around its principal row."""
-    letterbox = Letterbox.fit(camera.width_px, camera.height_px, width_px, height_px, camera.cy)
+    letterbox = Letterbox.for_camera(camera, width_px, height_px, PRINCIPAL_ROW)
     content_camera = camera.resized(letterbox.content_width_px, letterbox.content_height_px)
     rgb, depth_m = simulated_view(rng, world, content_camera, style)
     image = np.empty((height_px, width_px, 3), dtype=np.uint8)

@@ -60,18 +60,16 @@ def varied_view(
 def _scale(rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe) -> float:
     scale = 1.0
     if recipe.fit:
-        camera = view.camera
-        middle_row_px = camera.cy if recipe.placement == PRINCIPAL_ROW else None
-        scale = Letterbox.fit(
-            camera.width_px, camera.height_px, recipe.width_px, recipe.height_px, middle_row_px
-        ).scale
+        scale = Letterbox.for_camera(view.camera, recipe.width_px, recipe.height_px, recipe.placement).scale
     if rng.random() < recipe.resize_probability:
         scale *= float(rng.uniform(recipe.resize_range[0], recipe.resize_range[1]))
     return scale
 
 
-def _random_crop(rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe) -> tuple[LabelledView, int]:
-    """A window no larger than the network's input, and how many of the input's rows lie above it.
+def _random_crop(
+    rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe
+) -> tuple[LabelledView, int | None]:
+    """A window no larger than the network's input, and how many of the input's rows lie above it (None: centred).
 
     A smaller view stays whole. With ``principal_row`` the rows are those that the input has around it.
     """
@@ -82,12 +80,13 @@ def _random_crop(rng: np.random.Generator, view: LabelledView, recipe: ViewRecip
         first_row = round(middle_px - (recipe.height_px - 1) / 2)
         top = max(first_row, 0)
         height_px = min(first_row + recipe.height_px, camera.height_px) - top
+        rows_above: int | None = max(-first_row, 0)
     else:
         height_px = min(recipe.height_px, camera.height_px)
-        first_row = -((recipe.height_px - height_px) // 2)
         top = int(rng.integers(camera.height_px - height_px + 1))
+        rows_above = None
     left = int(rng.integers(camera.width_px - width_px + 1))
-    return view.cropped(left, top, width_px, height_px), max(-first_row, 0)
+    return view.cropped(left, top, width_px, height_px), rows_above
 
 
 def _edge_masked(rng: np.random.Generator, view: LabelledView) -> LabelledView:
