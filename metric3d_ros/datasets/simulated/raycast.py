@@ -47,8 +47,11 @@ def cast(
     camera: PinholeCamera,
     world_from_camera: NDArray[np.float64],
     ground_is_level: bool = True,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Hits:
     """The nearest surface along every pixel's ray, above the ground plane z = 0 if the ground is level.
+
+    ``left_out`` (patches,) are looked through.
 
     Depth is recomputed in float64 from the plane of the patch that won, so it is exact.
     """
@@ -59,14 +62,18 @@ def cast(
     below_horizon = key > 1.0 / FAR_M
     patch = np.where(below_horizon, np.int32(GROUND), np.int32(SKY))
     key = np.where(below_horizon, key, np.float32(1.0 / FAR_M))
-    forms = perspective_forms(patches, atlas, camera, world_from_camera)
+    forms = perspective_forms(patches, atlas, camera, world_from_camera, left_out)
     draw(forms, patches, atlas, x, y, key, patch)
     ray = _rays(camera, world_from_camera)
     return Hits(patch=patch, depth_m=_exact_depth(patch, patches, camera, world_from_camera, ground), ray=ray)
 
 
 def perspective_forms(
-    patches: Patches, atlas: Atlas, camera: PinholeCamera, world_from_camera: NDArray[np.float64]
+    patches: Patches,
+    atlas: Atlas,
+    camera: PinholeCamera,
+    world_from_camera: NDArray[np.float64],
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Forms:
     """Forms, with raster coordinates counted from the principal point, of the patches in view."""
     rotation, centre = world_from_camera[:3, :3], world_from_camera[:3, 3]
@@ -74,6 +81,8 @@ def perspective_forms(
     normals = patches.plane_normals
     distance = np.einsum("ij,ij->i", normals, patches.origin - centre)
     in_view &= (distance < -1e-6) | (patches.two_sided & (np.abs(distance) > 1e-6))
+    if left_out is not None:
+        in_view &= ~left_out
     chosen = np.flatnonzero(in_view).astype(np.int32)
     rays_from_pixels = rotation / [camera.fx, camera.fy, 1.0]
     weight = (normals[chosen] / distance[chosen, None]) @ rays_from_pixels

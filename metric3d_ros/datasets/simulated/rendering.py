@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.simulated.lighting import expose
-from metric3d_ros.datasets.simulated.raycast import GROUND, cast
-from metric3d_ros.datasets.simulated.shading import shade
+from metric3d_ros.datasets.simulated.raycast import GROUND, SKY, Hits, cast
+from metric3d_ros.datasets.simulated.shading import opacity, shade
 from metric3d_ros.datasets.simulated.world import StreetWorld
 from metric3d_ros.errors import CameraError
 
@@ -43,8 +43,30 @@ def render(
         raise CameraError(f"camera pose of shape {pose.shape} must be 4x4 and above the ground (z > 0).")
     hits = cast(world.patches, world.atlas, camera, pose, world.terrain.is_level)
     linear = shade(world, hits, camera.fx, pose[:3, 3])
+    _let_through(world, camera, pose, hits, linear)
     rgb = expose(world.lighting, linear, _silhouettes(_surfaces(world, hits.patch)), seed)
     return rgb, hits.depth_m.astype(np.float32)
+
+
+def _let_through(
+    world: StreetWorld, camera: PinholeCamera, pose: NDArray[np.float64], hits: Hits, linear: NDArray[np.float32]
+) -> None:
+    """Mixes what stands behind wire into the light (3, height, width) of the pixels that see the wire, in place.
+
+    Depth stays that of the wire, whose threads are thinner than pixels.
+    """
+    pixels = np.flatnonzero((hits.patch >= 0) & np.take(world.see_through, hits.patch, mode="clip"))
+    if not len(pixels):
+        return
+    centre = pose[:3, 3]
+    behind = cast(world.patches, world.atlas, camera, pose, world.terrain.is_level, left_out=world.see_through)
+    elsewhere = np.ones(hits.patch.size, dtype=np.bool_)
+    elsewhere[pixels] = False
+    # Pixels that see no wire are not needed, and the sky costs least.
+    behind.patch.ravel()[elsewhere] = SKY
+    beyond = shade(world, behind, camera.fx, centre).reshape(3, -1)[:, pixels]
+    flat = linear.reshape(3, -1)
+    flat[:, pixels] = beyond + opacity(world, hits, pixels, camera.fx, centre) * (flat[:, pixels] - beyond)
 
 
 def _surfaces(world: StreetWorld, patch: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -58,27 +58,40 @@ def shade(world: StreetWorld, hits: Hits, focal_px: float, centre: NDArray[np.fl
     """Linear light (3, height, width) of one view; ``centre`` is the camera's place in the world."""
     image = np.empty(hits.ray.shape, dtype=np.float32)
     flat_image, flat_patch = image.reshape(3, -1), hits.patch.ravel()
-    rays, depth_m = hits.ray.reshape(3, -1), hits.depth_m.ravel()
-    stretch = np.sqrt(_dot(rays, rays))
-    directions = rays / stretch
     sky = np.flatnonzero(flat_patch == SKY)
     if len(sky):
-        flat_image[:, sky] = sky_colour(world.lighting, np.take(directions, sky, axis=1))
+        flat_image[:, sky] = sky_colour(world.lighting, _unit(np.take(hits.ray.reshape(3, -1), sky, axis=1)))
     for pixels, surface_of in (
         (np.flatnonzero((flat_patch < world.terrain_patches) & (flat_patch != SKY)), _ground_surface),
         (np.flatnonzero(flat_patch >= world.terrain_patches), _patch_surface),
     ):
         if len(pixels):
-            depth = np.take(depth_m, pixels).astype(np.float32)
-            view = View(
-                patch=np.take(flat_patch, pixels),
-                points=centre.astype(np.float32)[:, None] + depth * np.take(rays, pixels, axis=1),
-                directions=np.take(directions, pixels, axis=1),
-                footprint_m=depth * np.float32(1.0 / focal_px),
-                distance_m=depth * np.take(stretch, pixels),
-            )
+            view = _view(hits, pixels, focal_px, centre)
             flat_image[:, pixels] = _lit(world, surface_of(world, view), view)
     return image
+
+
+def opacity(
+    world: StreetWorld, hits: Hits, pixels: NDArray[np.intp], focal_px: float, centre: NDArray[np.float64]
+) -> Floats:
+    """Opacity (n,) of what each of the flat ``pixels`` sees, all of which lie on patches."""
+    view = _view(hits, pixels, focal_px, centre)
+    a, b = _patch_coordinates(world, view)
+    drawn: Floats = _texels(world, view, a, b, _steepness(_slant(world, view)))[3]
+    return drawn
+
+
+def _view(hits: Hits, pixels: NDArray[np.intp], focal_px: float, centre: NDArray[np.float64]) -> View:
+    """The points that the flat ``pixels`` see, none of them in the sky."""
+    rays = np.take(hits.ray.reshape(3, -1), pixels, axis=1)
+    depth = np.take(hits.depth_m.ravel(), pixels).astype(np.float32)
+    return View(
+        patch=np.take(hits.patch.ravel(), pixels),
+        points=centre.astype(np.float32)[:, None] + depth * rays,
+        directions=_unit(rays),
+        footprint_m=depth * np.float32(1.0 / focal_px),
+        distance_m=depth * np.sqrt(_dot(rays, rays)),
+    )
 
 
 def _lit(world: StreetWorld, surface: Surface, view: View) -> Floats:
@@ -141,13 +154,9 @@ def _ground_surface(world: StreetWorld, view: View) -> Surface:
 def _patch_surface(world: StreetWorld, view: View) -> Surface:
     patches, patch = world.patches, view.patch
     a, b = _patch_coordinates(world, view)
-    texture = np.take(patches.texture, patch)
-    u = a * np.take(patches.repeats[:, 0], patch)
-    v = (1.0 - b) * np.take(patches.repeats[:, 1], patch)
-    slant = _dot(_of_patches(world.plane_normals, patch), view.directions)
-    steepness = np.maximum(np.abs(slant), np.float32(0.05))
-    level = _level(np.take(world.texels_per_m, patch) * view.footprint_m, steepness)
-    albedo = world.atlas.sample(texture, u, v, level)[:3]
+    slant = _slant(world, view)
+    steepness = _steepness(slant)
+    albedo = _texels(world, view, a, b, steepness)[:3]
     _open_windows(world, view, a, b, steepness, albedo)
     albedo *= _of_patches(patches.tint, patch)
     x, y, z = view.points
@@ -160,6 +169,24 @@ def _patch_surface(world: StreetWorld, view: View) -> Surface:
     openness *= _under_open_sky(world, x, y, above_ground_m)
     lift_m = np.where(leafy, np.float32(0.08), np.float32(_SHADOW_LIFT_M))
     return Surface(albedo, normal, np.take(patches.gloss, patch), openness, lift_m, leafy)
+
+
+def _slant(world: StreetWorld, view: View) -> Floats:
+    return _dot(_of_patches(world.plane_normals, view.patch), view.directions)
+
+
+def _steepness(slant: Floats) -> Floats:
+    steepness: Floats = np.maximum(np.abs(slant), np.float32(0.05))
+    return steepness
+
+
+def _texels(world: StreetWorld, view: View, a: Floats, b: Floats, steepness: Floats) -> Floats:
+    """Linear albedo and opacity (4, n) of the patches' textures."""
+    patches, patch = world.patches, view.patch
+    u = a * np.take(patches.repeats[:, 0], patch)
+    v = (1.0 - b) * np.take(patches.repeats[:, 1], patch)
+    level = _level(np.take(world.texels_per_m, patch) * view.footprint_m, steepness)
+    return world.atlas.sample(np.take(patches.texture, patch), u, v, level)
 
 
 def _under_open_sky(world: StreetWorld, x: Floats, y: Floats, above_ground_m: Floats) -> Floats | np.float32:
@@ -190,6 +217,11 @@ def _dot(first: Floats, second: Floats) -> Floats:
     product += first[1] * second[1]
     product += first[2] * second[2]
     return product
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Vectors (3, n) at unit length."""
+    return np.asarray(vectors / np.sqrt(_dot(vectors, vectors)), dtype=np.float32)
 
 
 def _open_windows(world: StreetWorld, view: View, a: Floats, b: Floats, steepness: Floats, albedo: Floats) -> None:

@@ -17,6 +17,7 @@ from metric3d_ros.datasets.simulated.materials import ground_textures, wall_text
 from metric3d_ros.datasets.simulated.repaint import repainted, stretched_walls
 from metric3d_ros.datasets.simulated.road_surface import RoadProfile
 from metric3d_ros.datasets.simulated.rooms import ROOM_SETTINGS, furnish_rooms, room_light
+from metric3d_ros.datasets.simulated.screens import screen_textures
 from metric3d_ros.datasets.simulated.street_plan import StreetPlan
 from metric3d_ros.datasets.simulated.surfaces import SurfaceBuilder
 from metric3d_ros.datasets.simulated.varied_street import (
@@ -114,7 +115,7 @@ def _textures(rng: np.random.Generator) -> dict[str, Texture]:
 
 
 def _varied_textures(rng: np.random.Generator) -> dict[str, Texture]:
-    return repainted(rng, {**_textures(rng), **more_car_textures(rng)})
+    return {**repainted(rng, {**_textures(rng), **more_car_textures(rng)}), **screen_textures(rng)}
 
 
 def _room_textures(rng: np.random.Generator) -> dict[str, Texture]:

@@ -24,6 +24,7 @@ from metric3d_ros.datasets.simulated.layout import (
 from metric3d_ros.datasets.simulated.overhead import put_bridge, put_gantry, put_traffic_light
 from metric3d_ros.datasets.simulated.road_surface import RoadProfile
 from metric3d_ros.datasets.simulated.roadside import ROADSIDE_PLOTS, plant_crowns
+from metric3d_ros.datasets.simulated.screens import put_screens
 from metric3d_ros.datasets.simulated.street_plan import StreetPlan
 from metric3d_ros.datasets.simulated.surfaces import SurfaceBuilder
 from metric3d_ros.datasets.simulated.vehicles import SHAPES_ON_ANY_ROAD, put_lorry
@@ -89,6 +90,7 @@ def furnish_varied(rng: np.random.Generator, builder: SurfaceBuilder, plan: Stre
         _put_people(rng, builder, plan)
     mend_road(rng, plan)
     plant_background(rng, builder, plan)
+    put_screens(rng, builder, plan)
 
 
 def furnish_kerbed(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan, setting: str) -> None:

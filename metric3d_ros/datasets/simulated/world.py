@@ -13,6 +13,7 @@ from metric3d_ros.datasets.simulated.ground import GroundGrid, fine_cell_m, grid
 from metric3d_ros.datasets.simulated.lighting import Lighting
 from metric3d_ros.datasets.simulated.raster import texels_per_m
 from metric3d_ros.datasets.simulated.road_surface import COVERS, RoadProfile
+from metric3d_ros.datasets.simulated.screens import is_see_through
 from metric3d_ros.datasets.simulated.shadows import shadow_heights
 from metric3d_ros.datasets.simulated.street_plan import StreetPlan, open_sky_share, overhead_share
 from metric3d_ros.datasets.simulated.styles import PLAIN, world_style
@@ -46,6 +47,7 @@ class StreetWorld:
     overhead: NDArray[np.float32] | None
     cover_grid: GroundGrid
     cover: NDArray[np.uint8]
+    see_through: NDArray[np.bool_]
     shadow_heights: NDArray[np.float32]
     pavement_texture: int
     paint_wear: float
@@ -117,6 +119,7 @@ class StreetWorld:
             overhead=overhead_share(plan.road_grid, builder.ceilings) if builder.ceilings else None,
             cover_grid=plan.cover_grid,
             cover=plan.cover,
+            see_through=is_see_through(patches, atlas.index),
             shadow_heights=shadow_heights(patches, atlas, plan.cover_grid, lighting.sun_direction),
             pavement_texture=atlas.index[look.pavement(rng, setting, profile)],
             paint_wear=float(rng.uniform(0.5, 1.0)),
