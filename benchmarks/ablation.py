@@ -190,14 +190,13 @@ def _plain(value: Any) -> Any:
 
 def _do_row(row: Row) -> None:
     poses: dict[int, np.ndarray] = {}
-    loops = 0
     with BagReader(row.bag) as bag, Slam(row.variant.config, row.variant.back_end) as slam:
         for frame in _frames(bag):
             update = slam.track(frame)
-            loops += len(update.loops)
             poses |= {pose.frame_index: pose.world_from_camera for pose in update.odometry.window}
         if row.variant.is_corrected:
             poses = {pose.frame_index: pose.world_from_camera for pose in slam.finish()}
+        loops = slam.loops_closed
         assert bag.world_from_camera is not None, "a drive without a truth is refused before"
         truth = Trajectory(bag.world_from_camera)
     estimate = Trajectory(np.stack([poses[index] for index in sorted(poses)]))

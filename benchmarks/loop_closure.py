@@ -45,7 +45,7 @@ def main() -> int:
         print(f"loop_closure: {error}", file=sys.stderr)
         return 2
     truth = drive.world_from_camera
-    before, loops, slowest_s = np.empty((len(truth), 4, 4)), 0, 0.0
+    before, slowest_s = np.empty((len(truth), 4, 4)), 0.0
     console = Console(stderr=True)
     with Slam(back_end=BackEndOptions(global_adjustment=arguments.global_adjustment)) as slam:
         frames = frames_ahead(drive, depth, len(drive))
@@ -53,10 +53,10 @@ def main() -> int:
             start = time.perf_counter()
             update = slam.track(frame)
             slowest_s = max(slowest_s, time.perf_counter() - start)
-            loops += len(update.loops)
             for pose in update.odometry.window:
                 before[pose.frame_index] = pose.world_from_camera
         after = np.stack([pose.world_from_camera for pose in slam.finish()])
+        loops = slam.loops_closed
     scores = {name: _scores(truth, poses) for name, poses in (("before", before), ("after", after))}
     told = {"frames": len(truth), "loops": loops, "slowest_frame_s": round(slowest_s, 2), **scores}
     if arguments.json:

@@ -90,7 +90,6 @@ def _arguments() -> argparse.Namespace:
 def _drive(lap: list[Frame], arguments: argparse.Namespace) -> list[Sample]:
     rng = np.random.default_rng(0)
     samples: list[Sample] = []
-    closed = 0
     console = Console(stderr=True)
     loops_at = LoopOptions(closed_spacing_m=LOOP_SPACING_M)
     with Slam(back_end=BackEndOptions(max_keyframes=arguments.max_keyframes, loops=loops_at)) as slam:
@@ -98,10 +97,9 @@ def _drive(lap: list[Frame], arguments: argparse.Namespace) -> list[Sample]:
             seen = lap[index % len(lap)]
             assert seen.depth_m is not None
             depth_m = (seen.depth_m * (1 + DEPTH_NOISE * rng.standard_normal())).astype(np.float32)
-            update = slam.track(replace(seen, index=index, stamp_ns=(index + 1) * PERIOD_NS, depth_m=depth_m))
-            closed += len(update.loops)
+            slam.track(replace(seen, index=index, stamp_ns=(index + 1) * PERIOD_NS, depth_m=depth_m))
             if (index + 1) % SAMPLE_FRAMES == 0:
-                samples.append(Sample(index + 1, _resident_mb(), slam.keyframes, closed))
+                samples.append(Sample(index + 1, _resident_mb(), slam.keyframes, slam.loops_closed))
             if (index + 1) % TOLD_FRAMES == 0:
                 console.print(f"{samples[-1]}", highlight=False)
     return samples

@@ -61,10 +61,9 @@ class TrackingLog:
             "loops": self.loops,
         }
 
-    def add(self, update: OdometryUpdate, loops: int) -> None:
+    def add(self, update: OdometryUpdate) -> None:
         """Count one frame."""
         self.frames += 1
-        self.loops += loops
         self.statuses[update.status.value] = self.statuses.get(update.status.value, 0) + 1
         for name, milliseconds in update.latency_ms.items():
             self.latency_ms[name] = self.latency_ms.get(name, 0.0) + milliseconds
@@ -112,13 +111,14 @@ def track_recording(
             slam_began_s = time.perf_counter()
             update = slam.track(frame)
             log.slam_s += time.perf_counter() - slam_began_s
-            log.add(update.odometry, len(update.loops))
+            log.add(update.odometry)
             if not update.odometry.waits_for_scale:
                 recorder.record(
                     [(pose.frame_index, pose.stamp_ns, pose.world_from_camera) for pose in update.odometry.window]
                 )
             on_frame()
         poses = slam.finish()
+        log.loops = slam.loops_closed
         log.wall_s = time.perf_counter() - began_s
         if not poses:
             raise DroidBridgeError("the recording has no frame; give one with images.")

@@ -82,6 +82,7 @@ class Slam:
         self._lost_in_a_row = 0
         self._was_lost = False
         self._is_finished = False
+        self._loops_closed = 0
 
     def reset(self) -> None:
         """Forget everything; the next frame is the first of a new world."""
@@ -121,6 +122,11 @@ class Slam:
     def keyframes(self) -> int:
         """How many keyframes the back end keeps."""
         return len(self._back_end.archive)
+
+    @property
+    def loops_closed(self) -> int:
+        """How many loops were closed so far, those of the last hand-over included once the drive is finished."""
+        return self._loops_closed
 
     @property
     def stored_bytes(self) -> int:
@@ -212,6 +218,7 @@ class Slam:
             else:
                 self._corrections += update.corrections
             loops += update.loops
+        self._loops_closed += len(loops)
         return tuple(loops), tuple(faults)
 
     def _settle(self) -> None:

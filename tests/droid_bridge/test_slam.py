@@ -66,11 +66,25 @@ def test_the_back_end_in_a_thread_gives_the_same_path_at_the_end(driven) -> None
     with Slam(in_background=True) as slam:
         loops = [loop for frame in loop_frames() for loop in slam.track(frame).loops]
         poses = slam.finish()
+        assert slam.loops_closed >= max(1, len(loops))
         assert len(slam.points_later(newest=5).result()) > 100
     assert len(poses) == len(loop_frames())
     assert {loop.old_frame_index for loop in loops} <= set(range(EXTRA_FRAMES + 5))
     for one, other in zip(poses, driven[1], strict=True):
         np.testing.assert_allclose(one.world_from_camera, other.world_from_camera, atol=1e-6)
+
+
+def test_a_loop_that_the_last_keyframes_close_counts() -> None:
+    """Nothing is tracked after them, so that no update can tell of it."""
+    frames, told = loop_frames(), 0
+    with Slam() as slam:
+        for frame in frames:
+            told += len(slam.track(frame).loops)
+            assert slam.loops_closed == told
+        slam.finish()
+        assert slam.loops_closed > told
+        slam.reset()
+        assert slam.loops_closed == 0
 
 
 def test_after_a_reset_the_next_frame_is_the_first() -> None:
