@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from any_texture import AnyTexture
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.simulated import SimulatedDrive, StreetWorld, camera_pose, render, sample_view
@@ -16,13 +17,6 @@ from metric3d_ros.datasets.simulated.surfaces import SurfaceBuilder
 from metric3d_ros.errors import DatasetError
 
 CAMERA = PinholeCamera(width_px=160, height_px=96, fx=100.0, fy=100.0, cx=79.5, cy=47.5)
-
-
-class _AnyTexture(dict[str, int]):
-    """An index of textures that has every name."""
-
-    def __missing__(self, name: str) -> int:
-        return 0
 
 
 @pytest.fixture(scope="module", params=sorted(set(ROOM_SETTINGS)))
@@ -83,7 +77,7 @@ def test_the_same_seed_gives_the_same_room() -> None:
 )
 def test_furniture_has_the_sizes_it_is_sold_in(put, top_m) -> None:
     for seed in range(10):
-        builder = SurfaceBuilder(_AnyTexture())
+        builder = SurfaceBuilder(AnyTexture())
         width_m, depth_m = put(np.random.default_rng(seed), builder, 1.0)
         corners = builder.build().corners.reshape(-1, 3)
         assert corners[:, 2].min() == pytest.approx(1.0, abs=0.03)
@@ -96,7 +90,7 @@ def test_furniture_has_the_sizes_it_is_sold_in(put, top_m) -> None:
 def test_one_can_look_through_a_door_and_not_through_the_wall_beside_it() -> None:
     wall = Room((0.0, 0.0), (4.0, 3.0), 2.5).walls()[0]
     door = Opening(1.0, DOOR_M[0], 0.0, DOOR_M[1])
-    builder = SurfaceBuilder(_AnyTexture())
+    builder = SurfaceBuilder(AnyTexture())
     build_wall(builder, type(wall)(wall.start, wall.end, (door,)), 2.5, "plaster", np.ones(3))
     boxes = builder.build().corners
     for x, z, is_open in ((1.4, 1.0, True), (1.4, 2.2, False), (0.5, 1.0, False), (3.0, 1.9, False)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from any_texture import AnyTexture
 from numpy.typing import NDArray
 
 from metric3d_ros.camera import PinholeCamera
@@ -20,13 +21,6 @@ from metric3d_ros.datasets.simulated.shading import shade
 from metric3d_ros.datasets.simulated.surfaces import SurfaceBuilder
 
 CAMERA = PinholeCamera(width_px=320, height_px=120, fx=190.0, fy=190.0, cx=158.3, cy=57.6)
-
-
-class _AnyTexture(dict[str, int]):
-    """An index of textures that has every name."""
-
-    def __missing__(self, name: str) -> int:
-        return self.setdefault(name, len(self))
 
 
 def _fenced_view() -> tuple[StreetWorld, NDArray[np.float64], NDArray[np.bool_]]:
@@ -81,13 +75,13 @@ def test_far_woods_stand_on_the_ground(style: str) -> None:
 def test_screens_have_their_sizes() -> None:
     rng = np.random.default_rng(0)
     for put, low_m, high_m in ((put_wire_fence, 1.0, 2.4), (put_hoarding, 1.8, 2.6)):
-        builder = SurfaceBuilder(_AnyTexture())
+        builder = SurfaceBuilder(AnyTexture())
         for _ in range(60):
             put(rng, builder, 12.0)
         heights_m = [obstacle.top_m for obstacle in builder.obstacles]
         assert min(heights_m) >= low_m and max(heights_m) <= high_m
         assert builder.build().corners[..., 2].max() <= high_m + 0.2
-    builder = SurfaceBuilder(_AnyTexture())
+    builder = SurfaceBuilder(AnyTexture())
     for _ in range(60):
         put_board(rng, builder)
     for board in builder.obstacles:
@@ -95,7 +89,7 @@ def test_screens_have_their_sizes() -> None:
 
 
 def test_only_wire_is_seen_through() -> None:
-    index = _AnyTexture()
+    index = AnyTexture()
     builder = SurfaceBuilder(index)
     put_wire_fence(np.random.default_rng(1), builder, 12.0)
     patches = builder.build()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from any_texture import AnyTexture
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.datasets.simulated import SimulatedDrive, StreetWorld, render, sample_view
@@ -21,13 +22,6 @@ from metric3d_ros.datasets.simulated.world import _plan, street_line
 from metric3d_ros.errors import DatasetError
 
 CAMERA = PinholeCamera(width_px=320, height_px=120, fx=190.0, fy=190.0, cx=158.3, cy=57.6)
-
-
-class _AnyTexture(dict[str, int]):
-    """An index of textures that has every name."""
-
-    def __missing__(self, name: str) -> int:
-        return 0
 
 
 def _plan_of(seed: int, setting: str) -> StreetPlan:
@@ -84,7 +78,7 @@ def test_unknown_styles_and_settings_of_another_style_are_refused() -> None:
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(("put", "clear_m"), [(put_bridge, 4.4), (put_gantry, 4.9)])
 def test_what_spans_the_road_leaves_room_for_traffic(put, clear_m: float, seed: int) -> None:  # type: ignore[no-untyped-def]
-    builder = SurfaceBuilder(_AnyTexture())
+    builder = SurfaceBuilder(AnyTexture())
     with builder.placed(0.0, 0.0, 0.0):
         put(np.random.default_rng(seed), builder, 6.0)
     corners = builder.build().corners
@@ -118,7 +112,7 @@ def test_nothing_is_claimed_off_the_plan() -> None:
 
 def test_crowns_close_over_the_road_but_hang_above_it() -> None:
     plan = _plan_of(1, "avenue")
-    builder = SurfaceBuilder(_AnyTexture())
+    builder = SurfaceBuilder(AnyTexture())
     plant_crowns(np.random.default_rng(0), builder, plan, 20.0, 80.0)
     patches = builder.build()
     leaves = patches.cut_out
@@ -158,12 +152,12 @@ def test_a_wide_road_has_dashes_between_its_lanes() -> None:
 
 def test_people_cars_and_lorries_have_their_sizes() -> None:
     rng = np.random.default_rng(0)
-    builder = SurfaceBuilder(_AnyTexture())
+    builder = SurfaceBuilder(AnyTexture())
     for _ in range(200):
         put_person(rng, builder)
     tall_m = [obstacle.top_m for obstacle in builder.obstacles]
     assert min(tall_m) >= 1.2 and max(tall_m) <= 1.95 and 1.65 < np.mean(tall_m) < 1.78
-    builder = SurfaceBuilder(_AnyTexture())
+    builder = SurfaceBuilder(AnyTexture())
     put_lorry(rng, builder)
     (lorry,) = builder.obstacles
     assert 6.0 < 2 * lorry.half_length_m < 12.5 and 2.2 < 2 * lorry.half_width_m < 2.6 and 2.8 < lorry.top_m < 4.0
@@ -199,7 +193,7 @@ def test_weather_ranges_from_no_sun_to_a_low_one() -> None:
 @pytest.mark.parametrize("kind", ["hedgerow", "thicket", "open", "junction"])
 def test_new_plots_keep_off_the_road(kind: str) -> None:
     plan = _plan_of(2, "country")
-    builder = SurfaceBuilder(_AnyTexture())
+    builder = SurfaceBuilder(AnyTexture())
     with builder.placed(0.0, 0.0, 0.0):
         builder.patch((0, 0, -9), (1, 0, 0), (0, 0, 1), "paint")
     for side in (0, 1):

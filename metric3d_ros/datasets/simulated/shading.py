@@ -60,7 +60,7 @@ def shade(world: StreetWorld, hits: Hits, focal_px: float, centre: NDArray[np.fl
     flat_image, flat_patch = image.reshape(3, -1), hits.patch.ravel()
     sky = np.flatnonzero(flat_patch == SKY)
     if len(sky):
-        flat_image[:, sky] = sky_colour(world.lighting, _unit(np.take(hits.ray.reshape(3, -1), sky, axis=1)))
+        flat_image[:, sky] = sky_colour(world.lighting, _unit(np.take(hits.ray.reshape(3, -1), sky, axis=1))[0])
     for pixels, surface_of in (
         (np.flatnonzero((flat_patch < world.terrain_patches) & (flat_patch != SKY)), _ground_surface),
         (np.flatnonzero(flat_patch >= world.terrain_patches), _patch_surface),
@@ -84,13 +84,14 @@ def opacity(
 def _view(hits: Hits, pixels: NDArray[np.intp], focal_px: float, centre: NDArray[np.float64]) -> View:
     """The points that the flat ``pixels`` see, none of them in the sky."""
     rays = np.take(hits.ray.reshape(3, -1), pixels, axis=1)
+    directions, lengths = _unit(rays)
     depth = np.take(hits.depth_m.ravel(), pixels).astype(np.float32)
     return View(
         patch=np.take(hits.patch.ravel(), pixels),
         points=centre.astype(np.float32)[:, None] + depth * rays,
-        directions=_unit(rays),
+        directions=directions,
         footprint_m=depth * np.float32(1.0 / focal_px),
-        distance_m=depth * np.sqrt(_dot(rays, rays)),
+        distance_m=depth * lengths,
     )
 
 
@@ -219,9 +220,10 @@ def _dot(first: Floats, second: Floats) -> Floats:
     return product
 
 
-def _unit(vectors: Floats) -> Floats:
-    """Vectors (3, n) at unit length."""
-    return np.asarray(vectors / np.sqrt(_dot(vectors, vectors)), dtype=np.float32)
+def _unit(vectors: Floats) -> tuple[Floats, Floats]:
+    """Vectors (3, n) at unit length, and the lengths (n,) that they had."""
+    lengths = np.asarray(np.sqrt(_dot(vectors, vectors)), dtype=np.float32)
+    return np.asarray(vectors / lengths, dtype=np.float32), lengths
 
 
 def _open_windows(world: StreetWorld, view: View, a: Floats, b: Floats, steepness: Floats, albedo: Floats) -> None:

@@ -146,7 +146,7 @@ class SurfaceBuilder:
         edge_u: Vector,
         edge_v: Vector,
         texture: str,
-        tile_m: tuple[float, float] | None = None,
+        tile_m: tuple[float, float | None] | None = None,
         tint: Vector = WHITE,
         insets: tuple[float, float] = (0.0, 0.0),
         normal: Vector | None = None,
@@ -157,7 +157,10 @@ class SurfaceBuilder:
         openings: int = -1,
         bays: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """One patch; ``tile_m`` is the size of a texture tile, without it one tile covers the patch."""
+        """One patch; ``tile_m`` is the size of a texture tile, without it one tile covers the patch.
+
+        One tile covers ``edge_v``, however tiles are stretched, where ``tile_m`` says nothing of that direction.
+        """
         corner = self._turned(origin) + np.array([self._x, self._y, 0.0])
         u, v = self._turned(edge_u), self._turned(edge_v)
         if not self.terrain.is_level:
@@ -167,7 +170,11 @@ class SurfaceBuilder:
         repeats = (1.0, 1.0)
         if tile_m is not None:
             scale = self.tile_scale.get(texture, 1.0)
-            repeats = (math.hypot(*u) / (scale * tile_m[0]), math.hypot(*v) / (scale * tile_m[1]))
+            across_m, along_m = tile_m
+            repeats = (
+                math.hypot(*u) / (scale * across_m),
+                1.0 if along_m is None else math.hypot(*v) / (scale * along_m),
+            )
         self._rows.append(
             (
                 corner, u, v, insets[0], insets[1], shading_normal / length, self.texture_index[texture], repeats,

@@ -90,9 +90,7 @@ def plant_wood_edge(rng: np.random.Generator, builder: SurfaceBuilder, length_m:
     start = -0.5 * length_m
     # On rolling ground a long row would hang over the dips.
     pieces = 1 if builder.terrain.is_level else math.ceil(length_m / _ROW_PIECE_M)
-    # One tile covers the height, whatever its grain is stretched by: above the top of a second one is sky.
-    stretch = builder.tile_scale.get("tree_row", 1.0)
-    tile_m = (float(rng.uniform(1.4, 2.2)) * height_m, height_m / stretch)
+    tile_width_m = float(rng.uniform(1.4, 2.2)) * height_m
     tint = np.full(3, rng.uniform(0.7, 1.2))
     for piece in range(pieces):
         builder.patch(
@@ -100,7 +98,8 @@ def plant_wood_edge(rng: np.random.Generator, builder: SurfaceBuilder, length_m:
             (length_m / pieces, 0.0, 0.0),
             (0.0, 0.0, height_m),
             "tree_row",
-            tile_m=tile_m,
+            # Above the top of a second tile there would be sky.
+            tile_m=(tile_width_m, None),
             tint=tint,
             insets=(0.1, 0.1) if pieces == 1 else (0.0, 0.0),
             normal=(0.0, 0.0, 1.0),
