@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
 from metric3d_ros.ros.signal_switch import SignalHandler, SignalSwitch
+
+_SIGNALS_AT_ONCE = 64
 
 
 class InterruptSwitch(SignalSwitch):
@@ -35,6 +40,35 @@ class InterruptSwitch(SignalSwitch):
         if self.is_on:
             raise KeyboardInterrupt
 
+    @contextlib.contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Call ``wake`` with every signal, while the context lasts.
+
+        A thread that waits outside Python, as in a ROS wait set, runs no handler before it comes back. ``wake`` is
+        called from a thread of its own, and no more once the context is left.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        read_fd, write_fd = os.pipe()
+        os.set_blocking(write_fd, False)
+        before_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        thread = threading.Thread(target=_wake_with_signals, args=(read_fd, wake), name="interrupt", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before_fd)
+            os.close(write_fd)
+            thread.join()
+            os.close(read_fd)
+
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self.raise_if_on()
         self.is_on = True
+
+
+def _wake_with_signals(read_fd: int, wake: Callable[[], None]) -> None:
+    """Until nobody writes to the pipe any longer."""
+    while os.read(read_fd, _SIGNALS_AT_ONCE):
+        wake()

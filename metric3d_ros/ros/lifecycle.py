@@ -14,6 +14,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from metric3d_ros.ros.interrupt import InterruptSwitch
@@ -106,9 +107,10 @@ def run_node(make_node: Callable[[], AutostartNode], args: list[str] | None = No
 def run_nodes(make_nodes: Callable[[], Sequence[AutostartNode]], args: list[str] | None = None) -> int:
     """Spin nodes in one process until it is shut down; exit code 2 if a node's parameters or files are bad."""
     make_room_for_images()
-    # Before rclpy.init: rclpy's own handler wakes the executor and passes the signal on to this one.
     with InterruptSwitch((signal.SIGINT, signal.SIGTERM)) as interrupt:
-        rclpy.init(args=args)
+        # rclpy's own handlers wake an executor from a thread that goes on reading the list of executors while this
+        # one, awake, ends its own and frees that list: now and then a process crashed as it was stopped.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return _run(make_nodes, interrupt)
 
 
@@ -146,14 +148,14 @@ def _spin(nodes: Sequence[AutostartNode], interrupt: InterruptSwitch) -> int:
     Thread(target=_start, args=(nodes, started), name="autostart", daemon=True).start()
     started.add_done_callback(lambda _: executor.wake())
     try:
-        executor.spin_until(lambda: interrupt.is_on or bool(started.done()))
-        if not started.done():
+        with interrupt.waking(executor.wake):
+            executor.spin_until(lambda: interrupt.is_on or bool(started.done()))
+            if not started.done():
+                return 0
+            if not started.result():
+                return EXIT_BAD_INPUT
+            executor.spin_until(lambda: interrupt.is_on)
             return 0
-        if not started.result():
-            return EXIT_BAD_INPUT
-        # rclpy alone would go by its context, which another thread shuts down after the executor has woken.
-        executor.spin_until(lambda: interrupt.is_on)
-        return 0
     finally:
         executor.shutdown()
         # rclpy's shutdown does not wait for the callbacks in its threads, and nodes must not end before them.

@@ -39,3 +39,36 @@ def test_outside_the_main_thread_it_stays_off() -> None:
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_each_signal_wakes_who_waits_outside_python() -> None:
+    """As a ROS wait set does, which runs no handler before it comes back."""
+    woken = threading.Event()
+    with InterruptSwitch() as interrupt, interrupt.waking(woken.set):
+        press_ctrl_c()
+        assert woken.wait(5.0)
+        assert interrupt.is_on
+
+
+def test_nobody_is_woken_after_the_wait() -> None:
+    calls: list[None] = []
+    before_fd = signal.set_wakeup_fd(-1)
+    with InterruptSwitch() as interrupt:
+        with interrupt.waking(lambda: calls.append(None)):
+            pass
+        press_ctrl_c()
+    assert not calls
+    assert signal.set_wakeup_fd(before_fd) == -1
+
+
+def test_outside_the_main_thread_waiting_goes_on_without_it() -> None:
+    waited: list[bool] = []
+
+    def wait() -> None:
+        with InterruptSwitch() as interrupt, interrupt.waking(lambda: None):
+            waited.append(interrupt.is_on)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    thread.join()
+    assert waited == [False]
