@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from droid_bridge.errors import TrajectoryError
 from droid_bridge.evaluation.alignment import AlignMethod, find_alignment
-from droid_bridge.evaluation.association import associate
+from droid_bridge.evaluation.association import Association, associate
+from droid_bridge.evaluation.boresight import Boresight, find_boresight
 from droid_bridge.evaluation.pose_error import (
     RelativePoseError,
     absolute_error_m,
@@ -74,6 +75,9 @@ class DriftReport:
     coverage : frames_matched / frames_truth.
     path_length_m, covered_length_m : the length of the true path, whole and from the first to the last pair.
     per_length, per_speed : the drift over the segments of one length, and of one speed.
+    boresight_deg : constant turn between the camera and the truth's axes (`droid_bridge.evaluation.boresight`);
+        None where the camera does not travel in about one direction.
+    t_rel_percent_after_boresight : the drift without that turn.
     """
 
     t_rel_percent: float
@@ -96,6 +100,8 @@ class DriftReport:
     covered_length_m: float
     per_length: tuple[LengthDrift, ...]
     per_speed: tuple[SpeedDrift, ...]
+    boresight_deg: tuple[float, float, float] | None
+    t_rel_percent_after_boresight: float | None
 
     @property
     def scale_drift(self) -> float | None:
@@ -142,6 +148,7 @@ def evaluate_drift(
         raise TrajectoryError(no_segment_message(truth, association, lengths_m))
     scale = scale_over_distance(truth, aligned, association)
     distance_m = truth.path_distance_m()
+    boresight = find_boresight(truth, estimate, association)
     return DriftReport(
         t_rel_percent=float(errors.translation.mean()) * 100.0,
         r_rel_deg_per_100m=float(errors.rotation_deg_per_m.mean()) * 100.0,
@@ -163,7 +170,26 @@ def evaluate_drift(
         covered_length_m=float(distance_m[association.truth_rows[-1]] - distance_m[association.truth_rows[0]]),
         per_length=tuple(_length_drift(errors, float(length_m)) for length_m in lengths_m),
         per_speed=_speed_drifts(errors, errors.speed_m_per_s(truth, frame_period_s)),
+        boresight_deg=None if boresight is None else boresight.degrees,
+        t_rel_percent_after_boresight=None
+        if boresight is None
+        else _t_rel_percent_without(boresight, truth, estimate, align, association, lengths_m, step),
     )
+
+
+def _t_rel_percent_without(
+    boresight: Boresight,
+    truth: Trajectory,
+    estimate: Trajectory,
+    align: AlignMethod,
+    association: Association,
+    lengths_m: Sequence[float],
+    step: int,
+) -> float:
+    """Drift of the estimate with a camera turned to the truth's axes, aligned anew."""
+    turned = boresight.taken_from(estimate)
+    aligned = find_alignment(truth, turned, align, association).apply(turned)
+    return float(segment_errors(truth, aligned, association, lengths_m, step).translation.mean()) * 100.0
 
 
 def _length_drift(errors: SegmentErrors, length_m: float) -> LengthDrift:

@@ -71,7 +71,19 @@ def _summary(report: DriftReport) -> list[str]:
         f"coverage   {report.frames_matched} of {report.frames_truth} true poses ({report.coverage:.1%}), "
         f"{report.frames_estimate} in the estimate{_partial(report)}",
         f"drive      {report.path_length_m:.1f} m",
+        f"boresight  {_boresight(report)}",
     ]
+
+
+def _boresight(report: DriftReport) -> str:
+    if report.boresight_deg is None:
+        return "none: the camera does not travel in one direction"
+    up_deg, right_deg, _ = report.boresight_deg
+    return (
+        f"the camera looks {abs(up_deg):.2f} deg {'up' if up_deg >= 0 else 'down'} and {abs(right_deg):.2f} deg "
+        f"{'right' if right_deg >= 0 else 'left'} of where the truth has it; "
+        f"without this turn t_rel is {report.t_rel_percent_after_boresight:.3f} %"
+    )
 
 
 def _rpe(report: DriftReport) -> str:

@@ -15,6 +15,7 @@ KEYS = {
     "t_rel_percent", "r_rel_deg_per_100m", "ate_m", "scale_start", "scale_end", "scale_drift", "align",
     "align_scale", "lengths_m", "step", "segments", "frames_truth", "frames_estimate", "frames_matched",
     "coverage", "path_length_m", "covered_length_m", "per_length", "per_speed", "ate_by_align_m", "rpe",
+    "boresight_deg", "t_rel_percent_after_boresight",
 }  # fmt: skip
 
 
