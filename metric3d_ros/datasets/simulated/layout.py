@@ -43,10 +43,8 @@ def put_traffic(
     station = rng.uniform(5.0, 30.0)
     while station < plan.line.length_m - 5.0:
         sign = float(rng.choice([-1.0, 1.0]))
-        (point,), (heading,) = plan.line.at(
-            np.array([station]), sign * (plan.profile.lane_middle_m + rng.uniform(-0.3, 0.3))
-        )
-        with builder.placed(point[0], point[1], heading + (math.pi if sign > 0 else 0.0)):
+        place = plan.place(station, sign * (plan.profile.lane_middle_m + rng.uniform(-0.3, 0.3)))
+        with builder.placed(place.x, place.y, place.heading_rad + (math.pi if sign > 0 else 0.0)):
             park_car(rng, builder, shapes[int(rng.integers(len(shapes)))])
         station += rng.uniform(9.0, 60.0)
 
@@ -93,18 +91,15 @@ def park_cars(
     strip_m = plan.profile.parking_m[side]
     if strip_m <= 0.0:
         return
-    sign = 1.0 if side == 0 else -1.0
     station = rng.uniform(0.0, 8.0)
     while station < plan.line.length_m - 6.0:
-        (point,), (heading,) = plan.line.at(
-            np.array([station + 2.5]), sign * (plan.profile.lane_m + 0.5 * strip_m + rng.uniform(0.0, 0.12))
-        )
+        out_m = plan.profile.lane_m + 0.5 * strip_m + rng.uniform(0.0, 0.12)
+        place = plan.beside(station + 2.5, out_m, side)
         bend = plan.plot(station, 6.0, side).bend_rad
         if rng.random() < density and bend < 0.12:
             backwards = (side == 0) != (rng.random() < 0.12)
-            with builder.placed(
-                point[0], point[1], heading + (math.pi if backwards else 0.0) + rng.normal(0, 0.02)
-            ):
+            turn = (math.pi if backwards else 0.0) + rng.normal(0, 0.02)
+            with builder.placed(place.x, place.y, place.heading_rad + turn):
                 park_car(rng, builder, shapes[int(rng.integers(len(shapes)))])
         station += rng.uniform(5.6, 7.0)
 
@@ -116,14 +111,13 @@ def light_street(rng: np.random.Generator, builder: SurfaceBuilder, plan: Street
         for kind, ahead_m in ((put_lamp, 0.0), (put_sign, 7.0), (put_cabinet, 11.0)):
             if kind is not put_lamp and rng.random() < 0.6:
                 continue
-            sign = 1.0 if side == 0 else -1.0
             out_m = (
                 plan.profile.front_at_m(side) + 0.15 if kind is put_cabinet else plan.profile.kerb_at_m(side) + 0.5
             )
-            (point,), (heading,) = plan.line.at(np.array([station + ahead_m]), sign * out_m)
+            place = plan.beside(station + ahead_m, out_m, side)
             # Lamps reach over the road; signs face whoever drives on their side.
             turn = math.pi if (kind is put_lamp and side == 0) or (kind is put_sign and side == 0) else 0.0
-            with builder.placed(point[0], point[1], heading + turn):
+            with builder.placed(place.x, place.y, place.heading_rad + turn):
                 kind(rng, builder)
         station += spacing_m * rng.uniform(0.8, 1.2)
         side = 1 - side if rng.random() < 0.7 else side
@@ -150,10 +144,11 @@ def plant_background(rng: np.random.Generator, builder: SurfaceBuilder, plan: St
     for away_m, height in ((34.0, 10.0), (58.0, 13.0)):
         for station in np.arange(0.0, line.length_m, 22.0):
             for sign in (-1.0, 1.0):
-                (point,), (heading,) = line.at(np.array([station]), sign * (away_m + rng.uniform(-5, 5)))
-                ends = point + np.array([[-12], [0], [12]]) * [[math.cos(heading), math.sin(heading)]]
+                place = plan.place(station, sign * (away_m + rng.uniform(-5, 5)))
+                along = [[math.cos(place.heading_rad), math.sin(place.heading_rad)]]
+                ends = [place.x, place.y] + np.array([[-12], [0], [12]]) * along
                 if rng.random() < 0.65 and plan.keeps_off_road(ends, 8.0):
-                    with builder.placed(point[0], point[1], heading + rng.uniform(-0.3, 0.3)):
+                    with builder.placed(place.x, place.y, place.heading_rad + rng.uniform(-0.3, 0.3)):
                         plant_wood_edge(rng, builder, 24.0, height * rng.uniform(0.7, 1.3))
     _close_ends(rng, builder, line)
     middle = 0.5 * (line.points.min(axis=0) + line.points.max(axis=0))

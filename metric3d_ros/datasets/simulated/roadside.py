@@ -78,10 +78,10 @@ def plant_crowns(
 ) -> None:
     """Big trees along both kerbs between two stations, whose crowns close over the road."""
     spacing_m = rng.uniform(5.5, 10.0)
-    for side, sign in ((0, 1.0), (1, -1.0)):
+    for side in (0, 1):
         out_m = plan.profile.kerb_at_m(side) + plan.profile.kerb_m + rng.uniform(0.4, 1.2)
         for station in np.arange(from_m + rng.uniform(0.0, spacing_m), to_m, spacing_m):
-            (point,), (heading,) = plan.line.at(np.array([station]), sign * out_m)
-            with builder.placed(point[0], point[1], heading + rng.uniform(-0.5, 0.5)):
+            place = plan.beside(station, out_m, side)
+            with builder.placed(place.x, place.y, place.heading_rad + rng.uniform(-0.5, 0.5)):
                 plant_tree(rng, builder, rng.uniform(11.0, 21.0), rng.uniform(3.6, 6.5), 3.5)
                 builder.ceiling((-5.0, -5.0), (5.0, 5.0), _CROWN_SHADE)

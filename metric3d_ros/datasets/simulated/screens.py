@@ -116,9 +116,9 @@ def _put_boards(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetP
     for station in np.arange(rng.uniform(4.0, 30.0), plan.line.length_m, rng.uniform(10.0, 40.0)):
         side = int(rng.integers(2))
         out_m = plan.profile.kerb_at_m(side) + plan.profile.kerb_m + rng.uniform(0.5, 3.5)
-        (point,), (heading,) = plan.line.at(np.array([station]), out_m if side == 0 else -out_m)
+        place = plan.beside(station, out_m, side)
         turn = (math.pi if side == 0 else 0.0) + rng.normal(0.0, 0.2)
-        with builder.placed(point[0], point[1], heading + turn):
+        with builder.placed(place.x, place.y, place.heading_rad + turn):
             put_board(rng, builder)
 
 

@@ -39,6 +39,15 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A ground point of the world and the heading of the road beside it."""
+
+    x: float
+    y: float
+    heading_rad: float
+
+
+@dataclass(frozen=True)
 class StreetPlan:
     """The road and the land around it, while a world is being laid out."""
 
@@ -49,6 +58,15 @@ class StreetPlan:
     cover_grid: GroundGrid
     cover: NDArray[np.uint8]
     taken: NDArray[np.uint8]
+
+    def place(self, station_m: float, left_m: float = 0.0) -> Place:
+        """The place ``left_m`` to the left of the centre line."""
+        (point,), (heading,) = self.line.at(np.array([station_m]), left_m)
+        return Place(float(point[0]), float(point[1]), float(heading))
+
+    def beside(self, station_m: float, out_m: float, side: int) -> Place:
+        """The place ``out_m`` from the centre line on one side of it."""
+        return self.place(station_m, out_m if side == 0 else -out_m)
 
     def plot(self, station_m: float, width_m: float, side: int) -> Plot:
         """The plot from ``station_m`` on, its front on the chord of the pavement's outer edge."""

@@ -107,8 +107,8 @@ def put_varied_traffic(rng: np.random.Generator, builder: SurfaceBuilder, plan: 
     put_traffic(rng, builder, plan, SHAPES_ON_ANY_ROAD)
     for station in np.arange(rng.uniform(10.0, 60.0), plan.line.length_m - 10.0, rng.uniform(50.0, 120.0)):
         sign = float(rng.choice([-1.0, 1.0]))
-        (point,), (heading,) = plan.line.at(np.array([station]), sign * plan.profile.lane_middle_m)
-        with builder.placed(point[0], point[1], heading + (math.pi if sign > 0 else 0.0)):
+        place = plan.place(station, sign * plan.profile.lane_middle_m)
+        with builder.placed(place.x, place.y, place.heading_rad + (math.pi if sign > 0 else 0.0)):
             put_lorry(rng, builder)
 
 
@@ -139,18 +139,17 @@ def _span(
     """Something over the road, at a random station of the part that is driven."""
     line = plan.line
     station = rng.uniform(line.start_m + 5.0, line.end_m + 15.0)
-    (point,), (heading,) = line.at(np.array([station]))
+    place = plan.place(station)
     half_gap_m = max(plan.profile.front_at_m(0), plan.profile.front_at_m(1)) + beyond_m
-    with builder.placed(point[0], point[1], heading + rng.uniform(-0.25, 0.25), upright=True):
+    with builder.placed(place.x, place.y, place.heading_rad + rng.uniform(-0.25, 0.25), upright=True):
         put(rng, builder, half_gap_m)
 
 
 def _put_signals(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetPlan) -> None:
     for station in np.arange(rng.uniform(10.0, 80.0), plan.line.length_m, rng.uniform(40.0, 120.0)):
-        for side, sign in ((0, 1.0), (1, -1.0)):
-            out_m = plan.profile.kerb_at_m(side) + 0.6
-            (point,), (heading,) = plan.line.at(np.array([station]), sign * out_m)
-            with builder.placed(point[0], point[1], heading + (math.pi if side == 0 else 0.0)):
+        for side in (0, 1):
+            place = plan.beside(station, plan.profile.kerb_at_m(side) + 0.6, side)
+            with builder.placed(place.x, place.y, place.heading_rad + (math.pi if side == 0 else 0.0)):
                 put_traffic_light(rng, builder)
 
 
@@ -158,8 +157,6 @@ def _put_people(rng: np.random.Generator, builder: SurfaceBuilder, plan: StreetP
     for _ in range(int(plan.line.length_m * rng.uniform(0.0, 0.15))):
         side = int(rng.integers(2))
         out_m = rng.uniform(plan.profile.kerb_at_m(side) + 0.4, plan.profile.front_at_m(side))
-        (point,), (heading,) = plan.line.at(
-            np.array([rng.uniform(0.0, plan.line.length_m)]), out_m if side == 0 else -out_m
-        )
-        with builder.placed(point[0], point[1], heading + rng.uniform(0, 2 * math.pi)):
+        place = plan.beside(rng.uniform(0.0, plan.line.length_m), out_m, side)
+        with builder.placed(place.x, place.y, place.heading_rad + rng.uniform(0, 2 * math.pi)):
             put_person(rng, builder)
