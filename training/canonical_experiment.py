@@ -32,6 +32,7 @@ from rich.progress import track
 from metric3d_ros.atomic_file import atomic_file
 from metric3d_ros.download import file_sha256
 from metric3d_ros.errors import Metric3dError
+from metric3d_ros.letterbox import PRINCIPAL_ROW, near_middle_row_px
 from metric3d_ros.model_zoo import model_path
 from training.annotated_views import AnnotatedViews
 from training.cameras import FOCAL_RANGE_PX
@@ -92,6 +93,7 @@ def recipe_of(
                 {
                     "height_px": WINDOW_HEIGHT_PX,
                     "width_px": WINDOW_WIDTH_PX,
+                    "placement": PRINCIPAL_ROW,
                     "resize_probability": 0.0,
                     "edge_mask_probability": 0.0,
                 }
@@ -121,8 +123,7 @@ def recipe_of(
 def predicted_m(network: TrainedNetwork, view: LabelledView, recipe: RunRecipe) -> NDArray[np.float32]:
     """Metric depth (h, w) of a view's own pixels, as a robot would get it."""
     seen = view.in_canonical_image(recipe.canonical_focal_px) if recipe.canonical == "image" else view
-    width_px, height_px = (_whole_strides(side) for side in (seen.camera.width_px, seen.camera.height_px))
-    padded = seen.padded(width_px, height_px)
+    padded = _padded(seen)
     with torch.inference_mode():
         image = torch.from_numpy(np.ascontiguousarray(padded.image.transpose(2, 0, 1)))[None].float()
         label = network(image)[-1].depth[0, 0].numpy()
@@ -132,6 +133,14 @@ def predicted_m(network: TrainedNetwork, view: LabelledView, recipe: RunRecipe) 
     metres = inside / np.float32(padded.label_per_metre(recipe.canonical, recipe.canonical_focal_px))
     size = (view.camera.width_px, view.camera.height_px)
     return np.asarray(cv2.resize(metres, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _padded(view: LabelledView) -> LabelledView:
+    """A whole view in the least input that has the row of its principal point in the middle, as in training."""
+    camera = view.camera
+    above_px = near_middle_row_px(camera.cy, camera.height_px) + 0.5
+    height_px = _whole_strides(2 * math.ceil(max(above_px, camera.height_px - above_px)))
+    return view.padded(_whole_strides(camera.width_px), height_px, round(height_px / 2 - above_px))
 
 
 def _whole_strides(side_px: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture
 def idle(probe: GraphProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeProcess]:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    # A sourced ROS install has rclpy there.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     node = NodeProcess("idle_node", tmp_path / "idle.log")
     assert probe.wait_for(lambda: ("idle", "/") in probe.node.get_node_names_and_namespaces()), node.log
     probe.spin_for(0.5)

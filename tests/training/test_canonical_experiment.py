@@ -57,6 +57,18 @@ def test_the_way_back_to_metres(name):
     assert (network.shown[0, :, shown_px[0] // 2, shown_px[1] // 2] == 200).all()
 
 
+def test_the_row_of_the_principal_point_lies_in_the_middle_of_the_input():
+    image = np.zeros((200, 320, 3), np.uint8)
+    image[80] = 255
+    camera = PinholeCamera(320, 200, 400.0, 400.0, 159.5, 80.0)
+    view = LabelledView(image, np.ones((200, 320), np.float32), camera, LabelKind.DENSE)
+    network = Constant()
+    predicted_m(network, view, recipe_of(VARIANTS["label"], Path("none.json"), Path("out"), steps=10))  # type: ignore[arg-type]
+    assert network.shown.shape[2:] == (256, 320)
+    (bright,) = (network.shown[0, 0, :, 0] == 255).nonzero(as_tuple=True)
+    assert abs(float(bright[0]) - 127.5) <= 0.5
+
+
 def test_variants_differ_in_what_they_are_about_alone():
     recipes = {
         name: recipe_of(variant, Path("a"), Path("b"), steps=10).to_plain() for name, variant in VARIANTS.items()
