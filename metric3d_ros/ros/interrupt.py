@@ -42,12 +42,12 @@ class InterruptSwitch(SignalSwitch):
 
     @contextlib.contextmanager
     def waking(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Call ``wake`` with every signal, while the context lasts.
+        """Call ``wake`` with every signal, while the context lasts; never where it does not listen.
 
         A thread that waits outside Python, as in a ROS wait set, runs no handler before it comes back. ``wake`` is
         called from a thread of its own, and no more once the context is left.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if not self.listens:
             yield
             return
         read_fd, write_fd = os.pipe()

@@ -11,7 +11,6 @@ from typing import Any
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.callback_groups import CallbackGroup
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -119,17 +118,11 @@ def _run(make_nodes: Callable[[], Sequence[AutostartNode]], interrupt: Interrupt
     try:
         nodes = make_nodes()
         return _spin(nodes, interrupt)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         return 0
     except rclpy.exceptions.InvalidParameterValueException as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except Exception as error:
-        if not interrupt.is_on:
-            raise
-        # The graph ended under a step that was under way.
-        print(f"interrupted: {error}", file=sys.stderr)
-        return 0
     finally:
         # No thread of one node may call another that is gone.
         for node in nodes:

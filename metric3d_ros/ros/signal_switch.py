@@ -23,6 +23,11 @@ class SignalSwitch(ABC):
         self.is_on = False
         self._before: dict[signal.Signals, Any] = {}
 
+    @property
+    def listens(self) -> bool:
+        """Whether its signals come here now."""
+        return bool(self._before)
+
     @abstractmethod
     def handlers(self) -> Mapping[signal.Signals, SignalHandler]:
         """Which signals it listens to, and what each does."""
