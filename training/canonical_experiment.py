@@ -44,6 +44,7 @@ from training.metrics import depth_metrics, mean_metrics
 from training.run_checkpoint import averaged_network, load_run
 from training.run_recipe import RunRecipe, run_recipe_from_values
 from training.trained_network import TrainedNetwork
+from training.view_variation import first_row_px
 
 # Windows, not whole images: how strongly a whole image converges tells its focal length to any network.
 WINDOW_HEIGHT_PX, WINDOW_WIDTH_PX = 96, 160
@@ -140,7 +141,7 @@ def _padded(view: LabelledView) -> LabelledView:
     camera = view.camera
     above_px = near_middle_row_px(camera.cy, camera.height_px) + 0.5
     height_px = _whole_strides(2 * math.ceil(max(above_px, camera.height_px - above_px)))
-    return view.padded(_whole_strides(camera.width_px), height_px, round(height_px / 2 - above_px))
+    return view.padded(_whole_strides(camera.width_px), height_px, -first_row_px(camera, height_px))
 
 
 def _whole_strides(side_px: int) -> int:

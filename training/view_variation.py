@@ -23,6 +23,7 @@ from kornia.augmentation import (
 from numpy.typing import NDArray
 from torch import nn
 
+from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.letterbox import MEAN_COLOUR_RGB, PRINCIPAL_ROW, Letterbox, near_middle_row_px
 from training.augment import jpeg, photometric
 from training.labelled_view import LabelledView
@@ -76,8 +77,7 @@ def _random_crop(
     camera = view.camera
     width_px = min(recipe.width_px, camera.width_px)
     if recipe.placement == PRINCIPAL_ROW:
-        middle_px = near_middle_row_px(camera.cy, camera.height_px)
-        first_row = round(middle_px - (recipe.height_px - 1) / 2)
+        first_row = first_row_px(camera, recipe.height_px)
         top = max(first_row, 0)
         height_px = min(first_row + recipe.height_px, camera.height_px) - top
         rows_above: int | None = max(-first_row, 0)
@@ -87,6 +87,14 @@ def _random_crop(
         rows_above = None
     left = int(rng.integers(camera.width_px - width_px + 1))
     return view.cropped(left, top, width_px, height_px), rows_above
+
+
+def first_row_px(camera: PinholeCamera, height_px: int) -> int:
+    """The row of an image in the first row of an input so high, with the principal point's row in the middle.
+
+    It is negative where the input begins above the image.
+    """
+    return round(near_middle_row_px(camera.cy, camera.height_px) - (height_px - 1) / 2)
 
 
 def _edge_masked(rng: np.random.Generator, view: LabelledView) -> LabelledView:

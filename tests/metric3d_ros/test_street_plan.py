@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metric3d_ros.datasets.simulated.centre_line import CentreLine
-from metric3d_ros.datasets.simulated.ground import grid_around
 from metric3d_ros.datasets.simulated.street_plan import StreetPlan
-from metric3d_ros.datasets.simulated.world import road_profile
+from metric3d_ros.datasets.simulated.world import _plan, road_profile
 
 ANGLE_RAD = 0.4
 
@@ -21,17 +20,7 @@ def plan() -> StreetPlan:
     ahead = np.array([math.cos(ANGLE_RAD), math.sin(ANGLE_RAD)])
     points = np.array([3.0, -2.0]) + np.arange(61)[:, None] * ahead
     line = CentreLine(points, np.full(61, ANGLE_RAD), step_m=1.0, closed=False, start_m=5.0, end_m=55.0)
-    grid = grid_around(line, 30.0)
-    bare = np.zeros((grid.rows, grid.columns), dtype=np.uint8)
-    return StreetPlan(
-        line=line,
-        profile=road_profile(1, 60.0, closed_loop=False),
-        road_grid=grid,
-        road_layers=np.zeros((grid.rows, grid.columns, 3), dtype=np.float32),
-        cover_grid=grid,
-        cover=bare.copy(),
-        taken=bare.copy(),
-    )
+    return _plan(line, road_profile(1, 60.0, closed_loop=False))
 
 
 @given(station_m=st.floats(0, 60), out_m=st.floats(0, 20), side=st.integers(0, 1))
