@@ -15,6 +15,7 @@ from droid_bridge.report_command import register_report
 from droid_bridge.track_command import register_track
 from droid_bridge.weights_command import register_weights
 from metric3d_ros.errors import Metric3dError
+from metric3d_ros.standard_output import until_reader_leaves
 
 BAD_INPUT = 2
 
@@ -28,6 +29,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``droid-bridge`` and give its exit status: 0, or 2 for bad input."""
+    return until_reader_leaves(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     try:
         arguments = parser.parse_args(argv)

@@ -16,6 +16,7 @@ from metric3d_ros import (
     predict_command,
 )
 from metric3d_ros.errors import Metric3dError
+from metric3d_ros.standard_output import until_reader_leaves
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -34,6 +35,10 @@ COMMANDS: tuple[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed on the way, 2 bad input."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    return until_reader_leaves(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
