@@ -50,7 +50,13 @@ class DepthNoise:
         return np.asarray(depth_m * (1 + self.pixel_sigma * regions).clip(0.1) * frame_factor, dtype=np.float32)
 
 
-def open_depth(name: str, source: FrameSource, noise: DepthNoise | None, threads: int = 1) -> DepthSource:
+def open_depth(
+    name: str,
+    source: FrameSource,
+    noise: DepthNoise | None,
+    threads: int = 1,
+    camera_height_m: float | None = None,
+) -> DepthSource:
     """What gives the frames of a recording their depth.
 
     Parameters
@@ -60,14 +66,20 @@ def open_depth(name: str, source: FrameSource, noise: DepthNoise | None, threads
     source : the recording.
     noise : put on top; None for none.
     threads : of the network.
+    camera_height_m : what gives a network's depth its scale, as `MetricDepthEstimator` takes it.
 
     Raises
     ------
     DroidBridgeError
-        If the folder has not one PNG for each image, or there is noise but no depth.
+        If the folder has not one PNG for each image, there is noise but no depth, or a camera height but no
+        network.
     Metric3dError
         If there is no such network, or it cannot be loaded.
     """
+    if camera_height_m is not None and not is_network(name):
+        raise DroidBridgeError(
+            f"--camera-height gives a network's depth its scale, but --depth is {name}; leave one of them out."
+        )
     if name == "none":
         if noise is not None:
             raise DroidBridgeError("--depth-noise needs a depth to put it on; give another --depth than none.")
@@ -77,7 +89,9 @@ def open_depth(name: str, source: FrameSource, noise: DepthNoise | None, threads
     elif Path(name).expanduser().is_dir():
         given = _FolderDepth(Path(name).expanduser(), source)
     else:
-        given = _NetworkDepth(MetricDepthEstimator.from_model(name, threads=threads))
+        given = _NetworkDepth(
+            MetricDepthEstimator.from_model(name, threads=threads, camera_height_m=camera_height_m)
+        )
     return given if noise is None else _NoisyDepth(given, noise)
 
 

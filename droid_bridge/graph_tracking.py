@@ -39,7 +39,11 @@ class Playback:
 
 
 def play_through_graph(
-    bag: Path, out: Path, depth: str, slam_parameters: Mapping[str, str] | None = None
+    bag: Path,
+    out: Path,
+    depth: str,
+    slam_parameters: Mapping[str, str] | None = None,
+    depth_parameters: Mapping[str, str] | None = None,
 ) -> Playback:
     """Play a bag through the nodes, each a process of its own, every frame waiting for the odometry of the last.
 
@@ -48,7 +52,7 @@ def play_through_graph(
     bag : what is played.
     out : a folder that exists; the SLAM node's trajectory files and all logs go there.
     depth : the prior: ``none``, ``bag`` for the bag's reference depth, or a depth network for the depth node.
-    slam_parameters : further parameters of the SLAM node.
+    slam_parameters, depth_parameters : further parameters of the SLAM node and of the depth node.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def play_through_graph(
     report = out / "player.json"
     with GraphProcesses(out) as graph:
         if has_depth_node:
-            _start_depth_node(graph, depth)
+            _start_depth_node(graph, {"model": depth} | dict(depth_parameters or {}))
         depth_topic = bag_topics.REFERENCE_DEPTH if depth == DEPTH_IN_BAG else _DEPTH_TOPIC
         _start_slam_node(graph, out, depth_topic, depth != NO_DEPTH, slam_parameters or {})
         graph.run_player(
@@ -80,6 +84,7 @@ def track_over_ros(
     out: Path,
     frames: int | None = None,
     slam_parameters: Mapping[str, str] | None = None,
+    camera_height_m: float | None = None,
 ) -> Tracked:
     """Track a recording through the graph; what it leaves is what `offline_tracking.track_recording` leaves.
 
@@ -88,7 +93,7 @@ def track_over_ros(
 
     Parameters
     ----------
-    source, depth, noise : the recording and its prior, as `droid_bridge.depth_sources.open_depth` takes them.
+    source, depth, noise, camera_height_m : the recording and its prior, as `depth_sources.open_depth` takes them.
     out : folder of the trajectory files and the nodes' logs.
     frames : how many; None is all.
     slam_parameters : further parameters of the SLAM node.
@@ -100,14 +105,19 @@ def track_over_ros(
     """
     _require_ros()
     by_node = noise is None and is_network(depth)
-    give_depth = open_depth(NO_DEPTH if by_node else depth, source, noise)
+    height_of_node = {} if camera_height_m is None else {"camera_height_m": str(camera_height_m)}
+    give_depth = (
+        open_depth(NO_DEPTH, source, None)
+        if by_node
+        else open_depth(depth, source, noise, camera_height_m=camera_height_m)
+    )
     count = len(source) if frames is None else min(frames, len(source))
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".bag.", dir=out) as folder:
         bag = Path(folder) / "drive.mcap"
         write_source(source, bag, frames=frames_ahead(source, give_depth, count), max_frames=count)
         prior = depth if by_node or depth == NO_DEPTH else DEPTH_IN_BAG
-        playback = play_through_graph(bag, out, prior, slam_parameters)
+        playback = play_through_graph(bag, out, prior, slam_parameters, height_of_node)
     most_rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return Tracked(
         trajectory=read_tum(out / TUM_FILE),
@@ -129,10 +139,10 @@ def _require_ros() -> None:
         )
 
 
-def _start_depth_node(graph: GraphProcesses, model: str) -> None:
+def _start_depth_node(graph: GraphProcesses, parameters: Mapping[str, str]) -> None:
     graph.start_node(
         "metric3d_ros.ros.depth_node",
-        parameters={"model": model} | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO),
+        parameters=dict(parameters) | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO),
         remaps={
             "image": bag_topics.IMAGE,
             "camera_info": bag_topics.CAMERA_INFO,

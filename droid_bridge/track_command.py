@@ -80,6 +80,12 @@ def register_track(commands: argparse._SubParsersAction[Any]) -> None:
         help="relative noise put on the depth, such as 0.10,0.03",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    parser.add_argument(
+        "--camera-height",
+        type=positive_float,
+        metavar="M",
+        help="of the lens above flat ground, which gives a network's depth its scale (default: the network's own)",
+    )
     parser.add_argument("--matcher", choices=MATCHERS, default="optical_flow", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="torch device of the solver and the learned matcher (cpu)")
     parser.add_argument("--threads", type=positive_int, default=1, help="of the depth network (1)")
@@ -129,7 +135,7 @@ def _track(arguments: argparse.Namespace) -> int:
 def _track_offline(
     arguments: argparse.Namespace, source: FrameSource, noise: DepthNoise | None, frames: int
 ) -> Tracked:
-    depth = open_depth(arguments.depth, source, noise, arguments.threads)
+    depth = open_depth(arguments.depth, source, noise, arguments.threads, arguments.camera_height)
     config = replace(
         OdometryConfig(),
         scale_prior=arguments.depth != "none",
@@ -167,7 +173,9 @@ def _track_over_ros(
         "device": arguments.device,
         "global_adjustment": str(arguments.global_adjustment).lower(),
     }
-    return track_over_ros(source, arguments.depth, noise, arguments.out, frames, parameters)
+    return track_over_ros(
+        source, arguments.depth, noise, arguments.out, frames, parameters, arguments.camera_height
+    )
 
 
 def _open_source(arguments: argparse.Namespace) -> FrameSource:

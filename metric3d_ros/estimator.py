@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.camera_height import KnownCameraHeight
 from metric3d_ros.canonical import depth_from_canonical
 from metric3d_ros.engines.choice import AUTO, EngineRequest, open_engine
 from metric3d_ros.engines.engine import DepthEngine, NetworkOutput
@@ -49,14 +50,26 @@ class MetricDepthEstimator:
     engine : the loaded network.
     max_depth_m : depth beyond this is no reading (Metric3D keeps 0 to 300 m).
     min_confidence : confidence below this is no reading; None takes the model's own threshold.
+    camera_height_m : of a moving camera above flat ground, whose images come in their order: depth gets the scale
+        at which the ground lies there (`camera_height.KnownCameraHeight`). None leaves the network's.
+
+    Raises
+    ------
+    CameraError
+        If the camera height is not a positive number.
     """
 
     def __init__(
-        self, engine: DepthEngine, max_depth_m: float = MAX_DEPTH_M, min_confidence: float | None = None
+        self,
+        engine: DepthEngine,
+        max_depth_m: float = MAX_DEPTH_M,
+        min_confidence: float | None = None,
+        camera_height_m: float | None = None,
     ) -> None:
         self.engine = engine
         self._max_depth_m = max_depth_m
         self._min_confidence = engine.model.min_confidence if min_confidence is None else min_confidence
+        self.camera_height = None if camera_height_m is None else KnownCameraHeight(camera_height_m)
 
     @classmethod
     def from_model(
@@ -67,16 +80,18 @@ class MetricDepthEstimator:
         engine: str = AUTO,
         precision: str = FP32,
         size_px: tuple[int, int] | None = None,
+        camera_height_m: float | None = None,
     ) -> MetricDepthEstimator:
         """The estimator of a model's name, or of an ONNX file, on an engine of ``engines.choice``.
 
         Raises
         ------
         Metric3dError
-            If there is no such model, or the engine does not run it here; see ``open_engine``.
+            If there is no such model, the engine does not run it here (see ``open_engine``), or the camera height
+            is not a positive number.
         """
         request = EngineRequest(model_path(name_or_file), precision, size_px, threads)
-        return cls(open_engine(request, engine))
+        return cls(open_engine(request, engine), camera_height_m=camera_height_m)
 
     def predict(self, rgb: NDArray[np.uint8], camera: PinholeCamera) -> DepthPrediction:
         """Metric depth of an RGB image (height, width, 3) uint8 taken by ``camera``, which must be rectified.
@@ -94,6 +109,7 @@ class MetricDepthEstimator:
         letterbox = self._letterbox(camera)
         output = self.engine.run(letterbox.apply(rgb))
         prediction = self._to_image(output, letterbox, camera)
+        self._scale_by_camera_height(prediction)
         self._blank_unreadable(prediction)
         return prediction
 
@@ -123,6 +139,10 @@ class MetricDepthEstimator:
             camera=camera,
             normals=None if output.normals is None else _unit(letterbox.remove(output.normals)),
         )
+
+    def _scale_by_camera_height(self, prediction: DepthPrediction) -> None:
+        if self.camera_height is not None:
+            prediction.depth_m[:] *= np.float32(self.camera_height.read(prediction.depth_m, prediction.camera))
 
     def _blank_unreadable(self, prediction: DepthPrediction) -> None:
         depth_m = prediction.depth_m

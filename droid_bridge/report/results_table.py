@@ -63,10 +63,12 @@ def _drive(dataset: str, sequence: SequenceResults, drift: dict[str, Any] | None
 
 
 def _prior(outcome: JobOutcome) -> str:
-    if outcome.depth_noise is None:
-        return outcome.depth
-    pixel, frame = outcome.depth_noise
-    return f"{outcome.depth}, noise {pixel:.0%} / {frame:.0%}"
+    prior = outcome.depth
+    if outcome.depth_noise is not None:
+        pixel, frame = outcome.depth_noise
+        prior += f", noise {pixel:.0%} / {frame:.0%}"
+    height_m = outcome.track.get("settings", {}).get("camera_height")
+    return prior if height_m is None else f"{prior}, camera {height_m:g} m high"
 
 
 def _frames_in(outcome: JobOutcome) -> int:

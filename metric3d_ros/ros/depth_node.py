@@ -221,6 +221,8 @@ class DepthNode(AutostartNode):
         if self._camera_info is not None:
             values["camera_info age (s)"] = self._info_watch.age_s
             values["camera_info stamp (ns)"] = stamp_ns_of(self._camera_info.header)
+        if self._estimator.camera_height is not None:
+            values["scale by camera height"] = f"{self._estimator.camera_height.factor:.3f}"
         level, message = self._state_of(report)
         return Health(level, message, values, engine.identity)
 

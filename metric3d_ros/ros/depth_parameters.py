@@ -15,6 +15,7 @@ from metric3d_ros.ros.depth_outputs import OUTPUTS
 from metric3d_ros.ros.lifecycle import AutostartNode
 
 MODEL_THRESHOLD = -1.0
+UNKNOWN_HEIGHT = 0.0
 CPU = "onnxruntime_cpu"
 RAW, COMPRESSED = "raw", "compressed"
 TRANSPORTS = (RAW, COMPRESSED)
@@ -29,15 +30,22 @@ class DepthTuning:
     rectified : the images are rectified, so that P is their camera; otherwise the node rectifies them.
     max_depth_m : depth beyond it is no reading.
     min_confidence : confidence below it is no reading; None takes the model's own threshold.
+    camera_height_m : of the camera above flat ground, which gives depth its scale; None leaves the network's.
     """
 
     rectified: bool
     max_depth_m: float
     min_confidence: float | None
+    camera_height_m: float | None
 
     def estimator(self, engine: DepthEngine) -> MetricDepthEstimator:
         """The estimator that runs ``engine`` so."""
-        return MetricDepthEstimator(engine, max_depth_m=self.max_depth_m, min_confidence=self.min_confidence)
+        return MetricDepthEstimator(
+            engine,
+            max_depth_m=self.max_depth_m,
+            min_confidence=self.min_confidence,
+            camera_height_m=self.camera_height_m,
+        )
 
 
 def declare_parameters(node: AutostartNode) -> None:
@@ -73,6 +81,13 @@ def declare_parameters(node: AutostartNode) -> None:
         read_only=False,
         bounds=(-1.0, 1.0),
     )
+    node.declare_described(
+        "camera_height_m",
+        UNKNOWN_HEIGHT,
+        "Height of the lens above flat ground, which gives depth its scale; 0 where it is not known.",
+        read_only=False,
+        bounds=(0.0, 100.0),
+    )
     for output in OUTPUTS:
         node.declare_described(output.parameter, output.is_on, f"Offer {output.topic}: {output.description}")
 
@@ -85,10 +100,12 @@ def tuning_of(node: AutostartNode, changes: Iterable[Any] = ()) -> DepthTuning:
         return changed[name] if name in changed else node.value_of(name)
 
     min_confidence = value_of("min_confidence")
+    camera_height_m = value_of("camera_height_m")
     return DepthTuning(
         rectified=value_of("rectified"),
         max_depth_m=value_of("max_depth_m"),
         min_confidence=None if min_confidence == MODEL_THRESHOLD else min_confidence,
+        camera_height_m=None if camera_height_m == UNKNOWN_HEIGHT else camera_height_m,
     )
 
 

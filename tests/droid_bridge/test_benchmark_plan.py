@@ -33,6 +33,7 @@ noisy:
   noise_seed: 4
   prior: with
   lengths_m: [50, 100]
+  track_arguments: ["--camera-height", "1.65"]
 """
 PAGE = """# Results
 
@@ -77,7 +78,7 @@ def test_a_plan_makes_every_run_and_one_table(data: Path) -> None:
     assert [row[:2] for row in rows[2:]] == [
         ["KITTI 03, 299 m", "nano"],
         ["KITTI 03, 299 m", "none"],
-        ["KITTI 00, 299 m", "nano, noise 10% / 3%"],
+        ["KITTI 00, 299 m", "nano, noise 10% / 3%, camera 1.65 m high"],
     ]
     found = json.loads((data / "run" / "metric" / "03" / "with_prior" / "metrics.json").read_text())
     named = dict(zip(rows[0], rows[2], strict=True))

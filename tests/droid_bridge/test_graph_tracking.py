@@ -32,11 +32,15 @@ def track(bag: Path, out: Path, *further: str) -> int:
 
 
 # A network is read by the depth node there and by the tracker here; its confidence goes along both ways.
-PRIORS = [("truth", "--depth-noise", "0.1,0.03", "--seed", "3"), ("nano",)]
+PRIORS = [
+    ("truth", "--depth-noise", "0.1,0.03", "--seed", "3"),
+    ("nano",),
+    ("nano", "--camera-height", "2.5"),
+]
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior[0])
+@pytest.mark.parametrize("prior", PRIORS, ids=" ".join)
 def test_over_ros_and_offline_give_the_same_poses(bag: Path, tmp_path: Path, prior: tuple[str, ...]) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed: source a ROS install or take the [ros] extra")
     for over in ("offline", "ros"):

@@ -81,6 +81,8 @@ def test_a_seed_gives_one_drive_and_without_depth_the_scale_is_free(kitti: Path,
         (["--depth", "truth"], "no lidar depth"),
         (["--depth-noise", "0.1"], "0.10,0.03"),
         (["--depth", "none", "--depth-noise", "0.1,0.03"], "--depth-noise"),
+        (["--depth", "none", "--camera-height", "1.65"], "--camera-height gives a network's depth its scale"),
+        (["--camera-height", "0"], "--camera-height"),
         (["--max-frames", "0"], "below 1"),
     ],
 )

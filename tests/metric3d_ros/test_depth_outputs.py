@@ -176,6 +176,34 @@ def test_parameters_change_while_it_runs_and_say_why_they_do_not(start):
     assert graph.node.value_of("max_depth_m") == EXPECTED_M / 2
 
 
+def factor_told(message):
+    return {entry.key: entry.value for entry in message.status[0].values}.get("scale by camera height")
+
+
+def test_a_known_camera_height_gives_depth_its_scale(start):
+    """Red is canonical depth: here that of ground 0.6 m below a camera that is said to stand 0.9 m above it."""
+    focal_px = 40.0
+    graph = start()
+    depths = graph.collect(Image, "depth/image")
+    statuses = graph.collect(DiagnosticArray, "/diagnostics")
+    below_horizon_px = np.maximum(np.arange(HEIGHT_PX) - HEIGHT_PX / 2, 1.0)
+    ground = PIXELS.copy()
+    ground[..., 0] = np.minimum(0.6 * 1000 / (below_horizon_px * SCALE), 255)[:, None].astype(np.uint8)
+    sent = rgb_message(ground, STAMP_NS), info_message(WIDTH_PX, HEIGHT_PX, focal_px, STAMP_NS)
+    graph.send(*sent)
+    alone_m = depth_m_from_message(graph.answered(depths))
+    assert graph.set("camera_height_m", 0.9).successful
+    graph.send(*sent)
+    depth_m = depth_m_from_message(graph.answered(depths, 2))
+    factor = depth_m / alone_m
+    assert np.nanmedian(factor) == pytest.approx(1.5, rel=0.05)
+    np.testing.assert_allclose(factor, np.nanmedian(factor), rtol=1e-5)
+    assert graph.probe.wait_for(lambda: any(factor_told(message) for message in statuses), 15)
+    told = next(factor_told(message) for message in statuses if factor_told(message))
+    assert float(told) == pytest.approx(factor[0, 0], rel=1e-3)
+    assert not graph.set("camera_height_m", -1.0).successful
+
+
 def test_an_output_that_is_switched_off_is_not_offered(start):
     graph = start(publish_points=False)
     assert graph.node.count_publishers("depth/points") == 0

@@ -5,6 +5,7 @@ import pytest
 from networks import write_network
 
 from metric3d_ros.camera import PinholeCamera
+from metric3d_ros.camera_height import find_ground
 from metric3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from metric3d_ros.errors import CameraError, EngineError, ImageError
 from metric3d_ros.estimator import MetricDepthEstimator
@@ -60,6 +61,27 @@ def test_no_reading_is_nan(channel_network):
     assert np.isfinite(MetricDepthEstimator(engine, min_confidence=0.0).predict(half, CAMERA).depth_m).all()
     assert np.isnan(MetricDepthEstimator(engine, max_depth_m=10.0).predict(image_of(200), CAMERA).depth_m).all()
     assert np.isnan(MetricDepthEstimator(engine).predict(image_of(0), CAMERA).depth_m).all()
+
+
+def test_a_known_camera_height_gives_depth_its_scale(channel_network):
+    """Red is canonical depth: here that of ground, seen by a camera that stands 1.5 m above it."""
+    engine = OnnxRuntimeEngine(channel_network)
+    camera = PinholeCamera(100, 100, 80.0, 80.0, 49.5, 29.5)
+    below_horizon_px = np.maximum(np.arange(100) - camera.cy, 1.0)
+    canonical = 1.5 * camera.fy / below_horizon_px * 1000 / (camera.fx * 0.32)
+    image = image_of(0)
+    image[..., 0] = np.minimum(canonical, 255)[:, None].astype(np.uint8)
+    alone_m = MetricDepthEstimator(engine, min_confidence=0.0).predict(image, camera).depth_m
+    ground = find_ground(alone_m, camera)
+    assert ground is not None
+    assert ground.height_m == pytest.approx(1.5, rel=0.05)
+    standing = MetricDepthEstimator(engine, min_confidence=0.0, camera_height_m=1.2)
+    depth_m = standing.predict(image, camera).depth_m
+    np.testing.assert_allclose(depth_m, alone_m * 1.2 / ground.height_m, rtol=1e-5)
+    # What lies beyond the greatest depth is told after the scale.
+    farthest_m = float(np.nanmax(depth_m)) * 1.01
+    limited = MetricDepthEstimator(engine, farthest_m, 0.0, camera_height_m=1.2).predict(image, camera).depth_m
+    np.testing.assert_array_equal(limited, depth_m)
 
 
 def test_image_and_camera_must_belong_together(channel_network):
