@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.errors import CameraError
 
-# The window: rays that meet the ground of a level camera at most 9 camera heights ahead, and as far to a side
-# as a third of that.
-_STEEPEST_REACH = 1 / 9
-_HALF_WIDTH = 0.35
+# The window, as slopes of rays: they meet level ground at most 9 camera heights ahead, and not far to a side.
+_LEAST_FALL = 1 / 9
+_MOST_ASIDE = 0.35
 _SAMPLES = 4000
 _FEWEST_SAMPLES = 100
 _ITERATIONS = 12
@@ -138,9 +137,9 @@ def _window(
     depth_m: NDArray[np.float32], camera: PinholeCamera
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rays (n, 3) and depths (n,) of a grid of pixels in the window; none where the image does not reach it."""
-    top = max(0, math.ceil(camera.cy + _STEEPEST_REACH * camera.fy))
-    left = max(0, math.ceil(camera.cx - _HALF_WIDTH * camera.fx))
-    right = min(camera.width_px, math.floor(camera.cx + _HALF_WIDTH * camera.fx) + 1)
+    top = max(0, math.ceil(camera.cy + _LEAST_FALL * camera.fy))
+    left = max(0, math.ceil(camera.cx - _MOST_ASIDE * camera.fx))
+    right = min(camera.width_px, math.floor(camera.cx + _MOST_ASIDE * camera.fx) + 1)
     if top >= camera.height_px or left >= right:
         return np.empty((0, 3)), np.empty(0)
     step = max(1, math.isqrt((camera.height_px - top) * (right - left) // _SAMPLES))
