@@ -12,8 +12,9 @@ from pathlib import Path
 
 import rclpy
 from nav_msgs.msg import Odometry
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -37,7 +38,11 @@ class OdometryEcho:
         self._node.create_subscription(Clock, "/clock", self._on_clock, 10)
 
     def spin(self) -> None:
-        rclpy.spin(self._node)
+        """Until SIGINT, which Python raises between two waits."""
+        executor = SingleThreadedExecutor()
+        executor.add_node(self._node)
+        while True:
+            executor.spin_once(timeout_sec=0.05)
 
     def _on_image(self, image: Image) -> None:
         self._write("image", image.header)
@@ -74,9 +79,11 @@ def main() -> None:
     parser.add_argument("--best-effort", action="store_true")
     parser.add_argument("--delay", type=float, default=0.0)
     make_room_for_images()
-    rclpy.init()
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+    # rclpy's own signal handlers race with an executor that ends: now and then the process crashes, or stays.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    with contextlib.suppress(KeyboardInterrupt):
         OdometryEcho(parser.parse_args()).spin()
+    rclpy.shutdown()
 
 
 if __name__ == "__main__":
