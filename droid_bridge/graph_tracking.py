@@ -64,7 +64,7 @@ def play_through_graph(
     report = out / "player.json"
     with GraphProcesses(out) as graph:
         if has_depth_node:
-            _start_depth_node(graph, {"model": depth} | dict(depth_parameters or {}))
+            _start_depth_node(graph, depth, depth_parameters or {})
         depth_topic = bag_topics.REFERENCE_DEPTH if depth == DEPTH_IN_BAG else _DEPTH_TOPIC
         _start_slam_node(graph, out, depth_topic, depth != NO_DEPTH, slam_parameters or {})
         graph.run_player(
@@ -105,19 +105,18 @@ def track_over_ros(
     """
     _require_ros()
     by_node = noise is None and is_network(depth)
-    height_of_node = {} if camera_height_m is None else {"camera_height_m": str(camera_height_m)}
-    give_depth = (
-        open_depth(NO_DEPTH, source, None)
-        if by_node
-        else open_depth(depth, source, noise, camera_height_m=camera_height_m)
-    )
+    if by_node:
+        give_depth = open_depth(NO_DEPTH, source, None)
+    else:
+        give_depth = open_depth(depth, source, noise, camera_height_m=camera_height_m)
     count = len(source) if frames is None else min(frames, len(source))
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".bag.", dir=out) as folder:
         bag = Path(folder) / "drive.mcap"
         write_source(source, bag, frames=frames_ahead(source, give_depth, count), max_frames=count)
         prior = depth if by_node or depth == NO_DEPTH else DEPTH_IN_BAG
-        playback = play_through_graph(bag, out, prior, slam_parameters, height_of_node)
+        height = {} if camera_height_m is None else {"camera_height_m": str(camera_height_m)}
+        playback = play_through_graph(bag, out, prior, slam_parameters, height)
     most_rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return Tracked(
         trajectory=read_tum(out / TUM_FILE),
@@ -139,10 +138,10 @@ def _require_ros() -> None:
         )
 
 
-def _start_depth_node(graph: GraphProcesses, parameters: Mapping[str, str]) -> None:
+def _start_depth_node(graph: GraphProcesses, model: str, further: Mapping[str, str]) -> None:
     graph.start_node(
         "metric3d_ros.ros.depth_node",
-        parameters=dict(parameters) | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO),
+        parameters={"model": model} | _reliable(bag_topics.IMAGE, bag_topics.CAMERA_INFO) | dict(further),
         remaps={
             "image": bag_topics.IMAGE,
             "camera_info": bag_topics.CAMERA_INFO,
