@@ -142,11 +142,10 @@ def _window(
     right = min(camera.width_px, math.floor(camera.cx + _MOST_ASIDE * camera.fx) + 1)
     if top >= camera.height_px or left >= right:
         return np.empty((0, 3)), np.empty(0)
-    window = camera.cropped(left, top, right - left, camera.height_px - top)
-    step = max(1, math.isqrt(window.height_px * window.width_px // _SAMPLES))
-    rays = window.rays()[::step, ::step].reshape(-1, 3)
-    depth = depth_m[top::step, left:right:step].reshape(-1)
-    return rays.astype(np.float64), depth.astype(np.float64)
+    step = max(1, math.isqrt((camera.height_px - top) * (right - left) // _SAMPLES))
+    v, u = np.mgrid[top : camera.height_px : step, left:right:step]
+    rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], axis=-1)
+    return rays.reshape(-1, 3), depth_m[v, u].reshape(-1).astype(np.float64)
 
 
 def _fitted_plane(rays: NDArray[np.float64], depth_m: NDArray[np.float64]) -> NDArray[np.float64] | None:
