@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import time
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def main() -> None:
     make_room_for_images()
     # rclpy's own signal handlers race with an executor that ends: now and then the process crashes, or stays.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    # A shell's background job is born deaf to SIGINT, and Python leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         OdometryEcho(parser.parse_args()).spin()
     rclpy.shutdown()
