@@ -50,13 +50,8 @@ class MetricDepthEstimator:
     engine : the loaded network.
     max_depth_m : depth beyond this is no reading (Metric3D keeps 0 to 300 m).
     min_confidence : confidence below this is no reading; None takes the model's own threshold.
-    camera_height_m : of a moving camera above flat ground, whose images come in their order: depth gets the scale
-        at which the ground lies there (`camera_height.KnownCameraHeight`). None leaves the network's.
-
-    Raises
-    ------
-    CameraError
-        If the camera height is not a positive number.
+    camera_height : of a moving camera above flat ground, whose images come in their order: depth gets the scale
+        at which the ground lies there. None leaves the network's.
     """
 
     def __init__(
@@ -64,12 +59,12 @@ class MetricDepthEstimator:
         engine: DepthEngine,
         max_depth_m: float = MAX_DEPTH_M,
         min_confidence: float | None = None,
-        camera_height_m: float | None = None,
+        camera_height: KnownCameraHeight | None = None,
     ) -> None:
         self.engine = engine
         self._max_depth_m = max_depth_m
         self._min_confidence = engine.model.min_confidence if min_confidence is None else min_confidence
-        self.camera_height = None if camera_height_m is None else KnownCameraHeight(camera_height_m)
+        self.camera_height = camera_height
 
     @classmethod
     def from_model(
@@ -90,8 +85,9 @@ class MetricDepthEstimator:
             If there is no such model, the engine does not run it here (see ``open_engine``), or the camera height
             is not a positive number.
         """
+        camera_height = None if camera_height_m is None else KnownCameraHeight(camera_height_m)
         request = EngineRequest(model_path(name_or_file), precision, size_px, threads)
-        return cls(open_engine(request, engine), camera_height_m=camera_height_m)
+        return cls(open_engine(request, engine), camera_height=camera_height)
 
     def predict(self, rgb: NDArray[np.uint8], camera: PinholeCamera) -> DepthPrediction:
         """Metric depth of an RGB image (height, width, 3) uint8 taken by ``camera``, which must be rectified.

@@ -165,7 +165,7 @@ class DepthNode(AutostartNode):
             return SetParametersResult(successful=False, reason=reason)
         if self._engine is not None:
             self._tuning = tuning_of(self, changes)
-            self._estimator = self._tuning.estimator(self._engine)
+            self._estimator = self._tuning.estimator(self._engine, self._estimator)
         return SetParametersResult(successful=True)
 
     def _on_camera_info(self, info: CameraInfo) -> None:

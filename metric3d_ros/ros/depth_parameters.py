@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from metric3d_ros.camera_height import KnownCameraHeight
 from metric3d_ros.engines.choice import AUTO, CHOICES, EngineRequest, open_engine
 from metric3d_ros.engines.engine import DepthEngine
 from metric3d_ros.engines.tensorrt_api import FP32
@@ -38,14 +39,20 @@ class DepthTuning:
     min_confidence: float | None
     camera_height_m: float | None
 
-    def estimator(self, engine: DepthEngine) -> MetricDepthEstimator:
-        """The estimator that runs ``engine`` so."""
-        return MetricDepthEstimator(
-            engine,
-            max_depth_m=self.max_depth_m,
-            min_confidence=self.min_confidence,
-            camera_height_m=self.camera_height_m,
-        )
+    def estimator(self, engine: DepthEngine, before: MetricDepthEstimator | None = None) -> MetricDepthEstimator:
+        """The estimator that runs ``engine`` so, with what one ``before`` it read of the same camera height.
+
+        Raises
+        ------
+        CameraError
+            If the camera height is not a positive number.
+        """
+        camera_height = before.camera_height if before is not None else None
+        if self.camera_height_m is None:
+            camera_height = None
+        elif camera_height is None or camera_height.height_m != self.camera_height_m:
+            camera_height = KnownCameraHeight(self.camera_height_m)
+        return MetricDepthEstimator(engine, self.max_depth_m, self.min_confidence, camera_height)
 
 
 def declare_parameters(node: AutostartNode) -> None:

@@ -5,7 +5,7 @@ import pytest
 from networks import write_network
 
 from metric3d_ros.camera import PinholeCamera
-from metric3d_ros.camera_height import find_ground
+from metric3d_ros.camera_height import KnownCameraHeight, find_ground
 from metric3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from metric3d_ros.errors import CameraError, EngineError, ImageError
 from metric3d_ros.estimator import MetricDepthEstimator
@@ -75,13 +75,13 @@ def test_a_known_camera_height_gives_depth_its_scale(channel_network):
     ground = find_ground(alone_m, camera)
     assert ground is not None
     assert ground.height_m == pytest.approx(1.5, rel=0.05)
-    standing = MetricDepthEstimator(engine, min_confidence=0.0, camera_height_m=1.2)
+    standing = MetricDepthEstimator(engine, min_confidence=0.0, camera_height=KnownCameraHeight(1.2))
     depth_m = standing.predict(image, camera).depth_m
     np.testing.assert_allclose(depth_m, alone_m * 1.2 / ground.height_m, rtol=1e-5)
     # What lies beyond the greatest depth is told after the scale.
     farthest_m = float(np.nanmax(depth_m)) * 1.01
-    limited = MetricDepthEstimator(engine, farthest_m, 0.0, camera_height_m=1.2).predict(image, camera).depth_m
-    np.testing.assert_array_equal(limited, depth_m)
+    limited = MetricDepthEstimator(engine, farthest_m, 0.0, KnownCameraHeight(1.2)).predict(image, camera)
+    np.testing.assert_array_equal(limited.depth_m, depth_m)
 
 
 def test_image_and_camera_must_belong_together(channel_network):
