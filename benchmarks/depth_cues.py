@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from metric3d_ros.camera import PinholeCamera
-from metric3d_ros.datasets.kitti_raw import KittiRaw
 from metric3d_ros.estimator import MetricDepthEstimator
 from training.cameras import HELD_OUT_FOCAL_BANDS_PX
 from training.held_out import Truth, drive_frames
+from training.view_sources import KittiViews
 
 CAMERA_HEIGHT_M = 1.65
 # What lies so near the level ground is taken for it.
@@ -31,6 +31,7 @@ DISTANCES_M = ((5, 9), (9, 16), (16, 24), (24, 40))
 FEWEST_PIXELS = 20
 # Blur is told for this focal length, and is as wide an angle with any other.
 BLUR_FOCAL_PX = 720.0
+SHARP_DOWN_TO_SLOPE = 1 / 72
 SKY_RGB = (235, 240, 250)
 
 Change = Callable[[NDArray[np.uint8], PinholeCamera], NDArray[np.uint8]]
@@ -40,7 +41,7 @@ def blurred_ground(sigma_px: float) -> Change:
     """Everything from a little below the horizon on out of focus."""
 
     def change(rgb: NDArray[np.uint8], camera: PinholeCamera) -> NDArray[np.uint8]:
-        first_row = round(camera.cy + camera.fy / 72)
+        first_row = round(camera.cy + SHARP_DOWN_TO_SLOPE * camera.fy)
         changed = rgb.copy()
         blurred = cv2.GaussianBlur(rgb, (0, 0), sigma_px * camera.fy / BLUR_FOCAL_PX)
         changed[first_row:] = blurred[first_row:]
@@ -54,12 +55,10 @@ def taller_things(factor: float) -> Change:
 
     def change(rgb: NDArray[np.uint8], camera: PinholeCamera) -> NDArray[np.uint8]:
         horizon_px = int(camera.cy)
-        rows = horizon_px - (horizon_px - np.arange(horizon_px, dtype=np.float32)) / factor
-        columns = np.arange(camera.width_px, dtype=np.float32)
-        map_x, map_y = np.meshgrid(columns, rows.astype(np.float32))
+        about_horizon = np.array([[1.0, 0.0, 0.0], [0.0, factor, horizon_px * (1 - factor)]])
         changed = rgb.copy()
-        changed[:horizon_px] = cv2.remap(
-            rgb, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=SKY_RGB
+        changed[:horizon_px] = cv2.warpAffine(
+            rgb, about_horizon, (camera.width_px, horizon_px), borderValue=SKY_RGB
         )
         return changed
 
@@ -91,11 +90,10 @@ def ground_ratios(
 
 def kitti_frames(root: Path, drive: str, frames: int) -> Iterator[Truth]:
     """So many frames of a KITTI raw drive, spread over it, with LiDAR's depth."""
-    source = KittiRaw(root, drive, depth="lidar")
-    for index in np.linspace(0, len(source) - 1, frames).round().astype(int):
-        frame = source[int(index)]
-        assert frame.depth_m is not None
-        yield frame.image, frame.depth_m, frame.camera
+    views = KittiViews(root, drive)
+    for index in np.linspace(0, len(views) - 1, frames).round().astype(int):
+        view = views[int(index)]
+        yield view.image, view.depth_m, view.camera
 
 
 def main() -> None:
