@@ -17,6 +17,8 @@ Image = NDArray[np.uint8]
 def photometric(rng: np.random.Generator, image: Image, gray_probability: float) -> Image:
     """Light, lens, sensor and file format, in the order in which they act on a picture."""
     pixels: NDArray[np.float32] = image.astype(np.float32) / np.float32(255)
+    if rng.random() < 0.25:
+        pixels = smooth_over(rng, pixels)
     if rng.random() < 0.3:
         pixels = cast_shadow(rng, pixels)
     if rng.random() < 0.25:
@@ -45,15 +47,50 @@ def photometric(rng: np.random.Generator, image: Image, gray_probability: float)
     return result
 
 
+def smooth_over(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Grain taken out of the ground below some row, of a polygon or of everything: what has none need not be near.
+
+    Worn and wet roads, speed and poor lenses do so; drawn roads have grain, and drawn cars near them none.
+    """
+    height_px, width_px = pixels.shape[:2]
+    where = rng.random()
+    if where < 0.5:
+        first_row, ramp_px = rng.uniform(0.3, 0.8) * height_px, rng.uniform(0.01, 0.4) * height_px
+        share = np.clip((np.arange(height_px, dtype=np.float32) - first_row) / ramp_px, 0, 1)[:, None]
+    elif where < 0.8:
+        share = _polygon(rng, height_px, width_px)
+    else:
+        share = np.ones((1, 1), dtype=np.float32)
+    smooth = _without_grain(rng, pixels, is_whole=where >= 0.8)
+    return np.asarray(pixels + share[..., None] * (smooth - pixels), dtype=np.float32)
+
+
+def _without_grain(rng: np.random.Generator, pixels: NDArray[np.float32], is_whole: bool) -> NDArray[np.float32]:
+    kind = int(rng.integers(3))
+    if kind == 0:
+        rounded = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
+        size_px = 2 * int(rng.integers(1, 4 if is_whole else 9)) + 1
+        return np.asarray(cv2.medianBlur(rounded, size_px), dtype=np.float32) / np.float32(255)
+    if kind == 1:
+        mean = np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(3, 12))), dtype=np.float32)
+        return np.asarray(mean + (pixels - mean) * np.float32(rng.uniform(0.05, 0.7)), dtype=np.float32)
+    blur_px = math.exp(rng.uniform(math.log(0.8), math.log(3.0 if is_whole else 12.0)))
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), blur_px), dtype=np.float32)
+
+
 def cast_shadow(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """A sharp-edged shadow (trees, buildings, bridges out of view) over a random polygon."""
-    height_px, width_px = pixels.shape[:2]
-    corners = rng.uniform(-0.2, 1.2, size=(int(rng.integers(3, 7)), 2)) * [width_px, height_px]
-    mask = np.zeros((height_px, width_px), dtype=np.float32)
-    cv2.fillPoly(mask, [corners.astype(np.int32)], 1.0)
+    mask = _polygon(rng, *pixels.shape[:2])
     if rng.random() < 0.5:
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.5, 3))), dtype=np.float32)
     return pixels * (1 - mask * np.float32(rng.uniform(0.25, 0.75)))[..., None]
+
+
+def _polygon(rng: np.random.Generator, height_px: int, width_px: int) -> NDArray[np.float32]:
+    corners = rng.uniform(-0.2, 1.2, size=(int(rng.integers(3, 7)), 2)) * [width_px, height_px]
+    mask = np.zeros((height_px, width_px), dtype=np.float32)
+    cv2.fillPoly(mask, [corners.astype(np.int32)], 1.0)
+    return mask
 
 
 def dapple(rng: np.random.Generator, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

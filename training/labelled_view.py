@@ -98,10 +98,14 @@ class LabelledView:
         """
         width_px = max(1, round(self.camera.width_px * scale))
         height_px = max(1, round(self.camera.height_px * scale))
+        return self._at_size(width_px, height_px)
+
+    def _at_size(self, width_px: int, height_px: int) -> LabelledView:
         size = (width_px, height_px)
         if size == (self.camera.width_px, self.camera.height_px):
             return self
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        shrinks = width_px * height_px < self.camera.width_px * self.camera.height_px
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         labels: dict[str, Any] = {
             name: _nearest(array, size) for name, array in self.per_pixel().items() if name != "depth_m"
         }
@@ -111,6 +115,30 @@ class LabelledView:
             image=np.asarray(cv2.resize(self.image, size, interpolation=interpolation), dtype=np.uint8),
             depth_m=scatter_resized(depth_m, size) if not self.kind.is_dense else _nearest(depth_m, size),
             camera=self.camera.resized(width_px, height_px),
+            **labels,
+        )
+
+    def stretched_above(self, row_px: int, factor: float) -> LabelledView:
+        """The view with the rows above ``row_px`` so many times as high, cut off where they leave the image.
+
+        To a level camera that is a world in which things rise ``factor`` times as high over the plane through that
+        row, at the same depth. With a factor below 1 the image has fewer rows.
+        """
+        width_px, height_px = self.camera.width_px, self.camera.height_px
+        kept_px, new_px = round(row_px / max(factor, 1.0)), round(row_px * min(factor, 1.0))
+        if not (0 < row_px < height_px and kept_px and new_px):
+            return self
+        upper = self.cropped(0, row_px - kept_px, width_px, kept_px)._at_size(width_px, new_px)
+        lower = self.cropped(0, row_px, width_px, height_px - row_px)
+        below = lower.per_pixel()
+        labels: dict[str, Any] = {n: np.concatenate([a, below[n]]) for n, a in upper.per_pixel().items()}
+        if upper.normal is not None:
+            normal = upper.normal / np.array([1, factor, 1], dtype=np.float32)
+            labels["normal"][:new_px] = normal / np.linalg.norm(normal, axis=2, keepdims=True)
+        return replace(
+            self,
+            image=np.concatenate([upper.image, lower.image]),
+            camera=self.camera.cropped(0, row_px - new_px, width_px, height_px - row_px + new_px),
             **labels,
         )
 

@@ -65,6 +65,7 @@ class ViewRecipe:
         ``principal_row`` (``metric3d_ros.letterbox``); an exported nano says which, and inference follows.
     resize_range, resize_probability : a further random scale, which the label follows.
     flip_probability, edge_mask_probability : mirrored left to right; a border of up to 50 px painted over.
+    foreign_top_probability : the rows over the horizon taken from another view (``training.foreign_top``).
     """
 
     height_px: int
@@ -75,6 +76,7 @@ class ViewRecipe:
     resize_probability: float = 0.5
     flip_probability: float = 0.5
     edge_mask_probability: float = 0.2
+    foreign_top_probability: float = 0.0
     first_step: int = 0
 
     def __post_init__(self) -> None:
@@ -87,7 +89,8 @@ class ViewRecipe:
                 f"recipe: views.resize_range is {list(self.resize_range)}; it must be two scales above 0, the "
                 "smaller first."
             )
-        require_shares(self, "views", ("resize_probability", "flip_probability", "edge_mask_probability"))
+        for name in ("resize", "flip", "edge_mask", "foreign_top"):
+            require_shares(self, "views", (f"{name}_probability",))
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ class DatasetRecipe:
     drive, frames, bottom_crop_px : of KITTI raw: the drive, first and end frame, height and width kept.
     style, size, long_side_px : of simulated worlds; how many views count as all of them, and how wide they are
         rendered.
+    tall_probability : how often what rises over the horizon is made taller or lower
+        (``training.view_variation``); only right for cameras that are nearly level.
     """
 
     reader: str
@@ -144,6 +149,7 @@ class DatasetRecipe:
     style: str = ""
     size: int = 0
     long_side_px: int = 640
+    tall_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if self.reader not in READERS:
@@ -154,6 +160,7 @@ class DatasetRecipe:
         kinds = [kind.value for kind in LabelKind]
         if self.kind and self.kind not in kinds:
             raise RecipeError(f"recipe: kind is '{self.kind}'{did_you_mean(self.kind, kinds)}")
+        require_shares(self, "", ("tall_probability",))
         for name in ("frames", "bottom_crop_px"):
             if len(getattr(self, name)) not in (0, 2):
                 raise RecipeError(f"recipe: {name} is {list(getattr(self, name))}; it must have two numbers.")

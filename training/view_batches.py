@@ -17,16 +17,19 @@ from torch.utils.data import DataLoader, Dataset
 from metric3d_ros.errors import Metric3dError
 from training.annotated_views import AnnotatedViews
 from training.errors import TrainingError
+from training.foreign_top import under_foreign_top
 from training.label_kind import LABEL_KINDS, label_kind
 from training.labelled_view import NO_REGION, LabelledView
 from training.mixture import Mixture, Place
-from training.recipe_parts import DatasetRecipe
+from training.recipe_parts import DatasetRecipe, ViewRecipe
 from training.run_recipe import RunRecipe
 from training.view_sources import KittiViews, NyuViews, PoolViews, SimulatedViews, ViewSource
 from training.view_variation import Photometric, varied_view
 
 # So many broken views in the place of one sample are no accident.
 MAX_ATTEMPTS = 20
+# A foreign top is that of one of so many samples that follow: of any group, as often as it has its turn.
+FOREIGN_WITHIN = 1000
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,9 @@ class RunSamples(Dataset[ViewBatch]):
     def __init__(self, recipe: RunRecipe) -> None:
         self.recipe = recipe
         self.groups = [[open_source(entry, recipe) for entry in group] for group in recipe.groups.values()]
+        self._tall_probabilities = [
+            [entry.tall_probability for entry in group] for group in recipe.groups.values()
+        ]
         turns = [recipe.turns.get(name, 1) for name in recipe.groups]
         self.mixture = Mixture([[len(source) for source in group] for group in self.groups], recipe.seed, turns)
         self._photometric = Photometric(recipe.photometric)
@@ -123,15 +129,13 @@ class RunSamples(Dataset[ViewBatch]):
         """
         unreadable: list[str] = []
         for attempt in range(MAX_ATTEMPTS):
-            place = self.mixture.place(n, attempt)
-            rng = np.random.default_rng([self.recipe.seed, n, attempt, 3])
             try:
-                varied = self._varied(rng, self._view(place), n)
+                varied = self._under_some_top(self._varied(n, attempt, self.mixture.place(n, attempt)), n, attempt)
             except Metric3dError as error:
                 unreadable.append(str(error))
                 continue
-            label_per_metre = varied.label_per_metre(self.recipe.canonical, self.recipe.canonical_focal_px)
-            return replace(batch_of_one(varied, n, label_per_metre), unreadable=tuple(unreadable))
+            batch = batch_of_one(varied, n, self._label_per_metre(varied))
+            return replace(batch, unreadable=tuple(unreadable))
         raise TrainingError(
             f"{MAX_ATTEMPTS} views in a row cannot be read, the last one because: {unreadable[-1]}"
         )
@@ -141,10 +145,28 @@ class RunSamples(Dataset[ViewBatch]):
         is_endless = isinstance(source, SimulatedViews)
         return source[place.index + place.round * len(source) if is_endless else place.index]
 
-    def _varied(self, rng: np.random.Generator, view: LabelledView, n: int) -> LabelledView:
-        stage = self.recipe.view_at(n // self.recipe.batch_size)
+    def _varied(self, n: int, attempt: int, place: Place) -> LabelledView:
+        rng = np.random.default_rng([self.recipe.seed, n, attempt, 3])
         canonical_image_px = self.recipe.canonical_focal_px if self.recipe.canonical == "image" else None
-        return varied_view(rng, view, stage, self._photometric, canonical_image_px)
+        tall_probability = self._tall_probabilities[place.group][place.dataset]
+        view = self._view(place)
+        return varied_view(rng, view, self._stage(n), self._photometric, canonical_image_px, tall_probability)
+
+    def _under_some_top(self, view: LabelledView, n: int, attempt: int) -> LabelledView:
+        """The view itself or, at the recipe's share, under the top of another, varied by the same draws."""
+        rng = np.random.default_rng([self.recipe.seed, n, attempt, 4])
+        if rng.random() >= self._stage(n).foreign_top_probability:
+            return view
+        other = self._varied(n, attempt, self.mixture.place(n + 1 + int(rng.integers(FOREIGN_WITHIN))))
+        if other.kind is not view.kind:
+            return view
+        return under_foreign_top(rng, view, other, self._label_per_metre(other) / self._label_per_metre(view))
+
+    def _stage(self, n: int) -> ViewRecipe:
+        return self.recipe.view_at(n // self.recipe.batch_size)
+
+    def _label_per_metre(self, view: LabelledView) -> float:
+        return view.label_per_metre(self.recipe.canonical, self.recipe.canonical_focal_px)
 
 
 def batch_of_one(view: LabelledView, n: int, label_per_metre: float) -> ViewBatch:

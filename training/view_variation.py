@@ -6,6 +6,7 @@ JPEG. Colours come from kornia; each draw is seeded, so that a sample is the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,9 @@ BRIGHTNESS = 32 / 255
 CONTRAST = SATURATION = 0.5
 HUE_TURN_DEG = 18.0
 JPEG_QUALITY = (5, 60)
+# How many times as high things become over a plane a little above the horizon, so that far ground stays below it.
+TALL_FACTORS = (0.5, 2.5)
+TALL_FROM_RAD = math.radians(1.5)
 RAIN_DROPS = (50, 500)
 
 
@@ -44,11 +48,18 @@ def varied_view(
     recipe: ViewRecipe,
     colours: Photometric,
     canonical_image_px: float | None,
+    tall_probability: float = 0.0,
 ) -> LabelledView:
-    """One variation at the network's size; ``canonical_image_px`` is CSTM_image's focal length, if any."""
+    """One variation at the network's size.
+
+    ``canonical_image_px`` is CSTM_image's focal length, if any. ``tall_probability`` is how often things are made
+    taller or lower; the cameras must be nearly level.
+    """
     if canonical_image_px is not None:
         view = view.in_canonical_image(canonical_image_px)
     view = view.resized(_scale(rng, view, recipe))
+    if rng.random() < tall_probability:
+        view = _taller(rng, view)
     view, top_px = _random_crop(rng, view, recipe)
     if rng.random() < recipe.edge_mask_probability:
         view = _edge_masked(rng, view)
@@ -65,6 +76,13 @@ def _scale(rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe) -> 
     if rng.random() < recipe.resize_probability:
         scale *= float(rng.uniform(recipe.resize_range[0], recipe.resize_range[1]))
     return scale
+
+
+def _taller(rng: np.random.Generator, view: LabelledView) -> LabelledView:
+    """Trees, houses and posts of other heights: how high they look must not tell how far away they stand."""
+    row_px = round(view.camera.cy - view.camera.fy * math.tan(TALL_FROM_RAD))
+    low, high = np.log(TALL_FACTORS)
+    return view.stretched_above(row_px, math.exp(rng.uniform(low, high)))
 
 
 def _random_crop(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.augment import dapple, filter_at_random, photometric
+from training.augment import dapple, filter_at_random, photometric, smooth_over
 
 
 @pytest.fixture
@@ -53,3 +53,19 @@ def test_a_random_filter_keeps_edges_and_loses_colours():
         assert np.ptp(left, axis=(0, 1)).max() < 1e-4 and np.ptp(right, axis=(0, 1)).max() < 1e-4
     colours = [filter_at_random(np.random.default_rng(seed), halves)[48, 150] for seed in range(20)]
     assert np.std(colours, axis=0).min() > 0.05
+
+
+def test_smoothing_takes_grain_out_and_keeps_the_mean(image):
+    pixels = image.astype(np.float32) / 255
+    lost = []
+    for seed in range(40):
+        smooth = smooth_over(np.random.default_rng(seed), pixels)
+        assert smooth.dtype == np.float32 and smooth.shape == pixels.shape
+        assert smooth.mean() == pytest.approx(pixels.mean(), abs=0.02)
+        grain, left = (np.abs(np.diff(of, axis=1)).mean(axis=(1, 2)) for of in (pixels, smooth))
+        assert (left <= grain * 1.02).all()
+        lost.append(1 - left / grain)
+    assert np.median([rows.max() for rows in lost]) > 0.3
+    # Some only in the lower rows, some everywhere.
+    assert any(rows[:20].max() < 1e-6 and rows[-10:].min() > 0.2 for rows in lost)
+    assert any(rows.min() > 0.2 for rows in lost)

@@ -153,3 +153,37 @@ def test_a_camera_of_another_size_is_refused():
     view = view_of()
     with pytest.raises(TrainingError, match="camera is 80x60 px but its image is 40x30 px"):
         replace(view, camera=view.camera.resized(80, 60))
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7, 2.5])
+def test_things_rise_so_many_times_as_high_at_the_same_depth(factor):
+    """A wall across the view, 8 m away, whose top is 2.4 m above a level camera; ground below."""
+    camera = PinholeCamera(60, 200, 100.0, 100.0, 29.5, 119.5)
+    top_row = round(camera.cy - 2.4 / 8 * camera.fy)
+    depth_m = np.full((200, 60), np.nan, dtype=np.float32)
+    depth_m[top_row:] = 8.0
+    depth_m[150:] = 100.0 * 1.5 / (np.arange(150, 200)[:, None] - camera.cy)
+    normal = np.zeros((200, 60, 3), dtype=np.float32)
+    normal[..., 1], normal[..., 2] = -0.6, -0.8
+    image = np.full((200, 60, 3), 200, np.uint8)
+    image[top_row:] = 90
+    view = LabelledView(image, depth_m, camera, LabelKind.DENSE, normal=normal)
+    taller = view.stretched_above(120, factor)
+    assert taller.camera.fx == taller.camera.fy == 100.0
+    rows = np.nonzero(taller.depth_m[:, 30] == 8.0)[0]
+    assert 8.0 * (taller.camera.cy - rows.min() + 0.5) / 100.0 == pytest.approx(2.4 * factor, abs=0.2)
+    np.testing.assert_array_equal(taller.depth_m[-80:], view.depth_m[-80:])
+    np.testing.assert_array_equal(taller.image[-80:], view.image[-80:])
+    edge = np.nonzero(taller.image[:, 30, 0] < 150)[0].min()
+    assert abs(edge - rows.min()) <= 1
+    # A surface that leans back leans back less the higher it is, and none is left without a length.
+    assert taller.normal is not None
+    assert taller.normal[10, 30, 1] / taller.normal[10, 30, 2] == pytest.approx(0.75 / factor, rel=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(taller.normal, axis=2), 1, rtol=1e-5)
+
+
+def test_nothing_above_the_image_is_stretched():
+    camera = PinholeCamera(60, 40, 100.0, 100.0, 29.5, 19.5)
+    view = LabelledView(np.zeros((40, 60, 3), np.uint8), np.ones((40, 60), np.float32), camera, LabelKind.DENSE)
+    for row_px in (-5, 0, 40, 60):
+        assert view.stretched_above(row_px, 2.0) is view

@@ -69,6 +69,11 @@ def change(path, value):
         (["views", 0, "placement"], "principal_rwo", "did you mean 'principal_row'"),
         (["views", 0, "first_step"], 5, "views begin at steps [5]"),
         (["views", 0, "flip_probability"], 1.5, "views.flip_probability is 1.5; it must lie between 0 and 1"),
+        (
+            ["groups", "ground", 0, "tall_probability"],
+            -0.1,
+            "tall_probability is -0.1; it must lie between 0 and 1",
+        ),
         (["batch_size"], "four", "batch_size is 'four'; it must be of type int"),
         (["batch_size"], 0, "batch_size is 0; it must be above 0"),
         (["canonical"], "image2", "choose one of label, image, none"),
