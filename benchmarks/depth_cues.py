@@ -1,4 +1,4 @@
-"""What a depth network reads the ground from: its grain, and how high things rise over the horizon.
+"""What a depth network reads the ground from: its grain, how high things rise, and what is over them.
 
 python benchmarks/depth_cues.py [--model nano] [--frames 16] [--kitti-raw ROOT DRIVE]
 
@@ -9,6 +9,7 @@ the ground as it is. The table tells what the network says of it then, over what
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,10 +66,23 @@ def taller_things(factor: float) -> Change:
     return change
 
 
+def nothing_over(angle_deg: float) -> Change:
+    """Sky instead of everything more than an angle over the horizon."""
+
+    def change(rgb: NDArray[np.uint8], camera: PinholeCamera) -> NDArray[np.uint8]:
+        first_row = max(0, round(camera.cy - math.tan(math.radians(angle_deg)) * camera.fy))
+        changed = rgb.copy()
+        changed[:first_row] = SKY_RGB
+        return changed
+
+    return change
+
+
 CHANGES: dict[str, Change] = {
     "as it is": lambda rgb, _camera: rgb,
     **{f"ground blurred by {sigma_px:g} px": blurred_ground(sigma_px) for sigma_px in (1.5, 3.0, 4.5, 6.0)},
     **{f"things {factor:g} times as high": taller_things(factor) for factor in (0.4, 0.6, 1.6, 2.0, 3.0)},
+    **{f"nothing over {angle_deg:g} degrees": nothing_over(angle_deg) for angle_deg in (4.0, 6.0, 10.0)},
 }
 
 

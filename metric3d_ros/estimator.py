@@ -52,6 +52,8 @@ class MetricDepthEstimator:
     min_confidence : confidence below this is no reading; None takes the model's own threshold.
     camera_height : of a moving camera above flat ground, whose images come in their order: depth gets the scale
         at which the ground lies there. None leaves the network's.
+    headroom_deg : what lies higher than so far over the principal row tells nothing of the rest, which the network
+        reads in a second look; 0 for one look, None for the model's own.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class MetricDepthEstimator:
         max_depth_m: float = MAX_DEPTH_M,
         min_confidence: float | None = None,
         camera_height: KnownCameraHeight | None = None,
+        headroom_deg: float | None = None,
     ) -> None:
         self.engine = engine
         self._max_depth_m = max_depth_m
         self._min_confidence = engine.model.min_confidence if min_confidence is None else min_confidence
         self.camera_height = camera_height
+        self._headroom_deg = headroom_deg
 
     @classmethod
     def from_model(
@@ -103,7 +107,7 @@ class MetricDepthEstimator:
         """
         _check_image(rgb, camera)
         letterbox = self._letterbox(camera)
-        output = self.engine.run(letterbox.apply(rgb))
+        output = self._look(letterbox.apply(rgb), letterbox, camera)
         prediction = self._to_image(output, letterbox, camera)
         self._scale_by_camera_height(prediction)
         self._blank_unreadable(prediction)
@@ -121,6 +125,24 @@ class MetricDepthEstimator:
     def _letterbox(self, camera: PinholeCamera) -> Letterbox:
         model = self.engine.model
         return Letterbox.for_camera(camera, model.input_width_px, model.input_height_px, model.placement)
+
+    def _look(
+        self, network_input: NDArray[np.uint8], letterbox: Letterbox, camera: PinholeCamera
+    ) -> NetworkOutput:
+        """What the network says; of all that lies under its headroom, what it says without seeing more."""
+        headroom_deg = self.engine.model.headroom_deg if self._headroom_deg is None else self._headroom_deg
+        first_row = letterbox.row_over_horizon(camera, headroom_deg) if headroom_deg else 0
+        everything = self.engine.run(network_input)
+        if first_row <= letterbox.top_px:
+            return everything
+        over = [None if part is None else part[:first_row].copy() for part in _maps(everything)]
+        below = self.engine.run(letterbox.without_top(network_input, first_row))
+        joined = [
+            None if part is None or upper is None else np.concatenate([upper, part[first_row:]])
+            for upper, part in zip(over, _maps(below), strict=True)
+        ]
+        assert joined[0] is not None
+        return NetworkOutput(joined[0], *joined[1:])
 
     def _to_image(self, output: NetworkOutput, letterbox: Letterbox, camera: PinholeCamera) -> DepthPrediction:
         depth_m = depth_from_canonical(
@@ -148,6 +170,10 @@ class MetricDepthEstimator:
         depth_m[~readable] = np.nan
         if prediction.normals is not None:
             prediction.normals[~readable] = np.nan
+
+
+def _maps(output: NetworkOutput) -> tuple[NDArray[np.float32] | None, ...]:
+    return output.depth_canonical, output.confidence, output.normals
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -126,6 +126,17 @@ class Letterbox:
         resized = cv2.resize(content, (self.image_width_px, self.image_height_px), interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, dtype=np.float32)
 
+    def row_over_horizon(self, camera: PinholeCamera, angle_deg: float) -> int:
+        """The row of the network input that lies an angle over the principal point's; 0 where that is outside."""
+        placed = self.camera(camera)
+        return max(0, round(placed.cy - math.tan(math.radians(angle_deg)) * placed.fy))
+
+    def without_top(self, network_input: NDArray[np.uint8], first_row: int) -> NDArray[np.uint8]:
+        """A network input (height, width, 3) with padding for its content over a row."""
+        lower = network_input.copy()
+        lower[:first_row] = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
+        return lower
+
     def camera(self, camera: PinholeCamera) -> PinholeCamera:
         """The camera of the network input, padding included, for the camera of the original image."""
         return camera.resized(self.content_width_px, self.content_height_px).cropped(

@@ -1,6 +1,7 @@
 """Export a run's averaged network to ONNX, checked against torch, for the depth node and the engines.
 
 python -m training.run_export training_output/RUN/checkpoint.pt --out model.onnx [--size HxW] [--start-share 0.25]
+    [--headroom-deg 6]
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from metric3d_ros.argument_types import height_x_width
 from metric3d_ros.atomic_file import make_output_folder
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
+from metric3d_ros.engines.network_interface import MAX_HEADROOM_DEG
 from metric3d_ros.errors import Metric3dError
 from training.errors import TrainingError
 from training.export import export_official
@@ -28,7 +30,11 @@ NANO_MIN_CONFIDENCE = 0.5
 
 
 def export_run(
-    checkpoint: RunCheckpoint, size_px: tuple[int, int] | None, out: Path, start_share: float = 0.0
+    checkpoint: RunCheckpoint,
+    size_px: tuple[int, int] | None,
+    out: Path,
+    start_share: float = 0.0,
+    headroom_deg: float = 0.0,
 ) -> float:
     """Write a run's averaged network and return the largest difference to torch (``write_onnx``).
 
@@ -36,6 +42,7 @@ def export_run(
     ----------
     size_px : height and width of the input; None for those of the recipe's last stage.
     start_share : of the network that the run began with, in a mean of the weights (``mixed_weights``).
+    headroom_deg : nano's, which the estimator heeds (``engines.engine.ModelInfo``); it changes no weight.
 
     Raises
     ------
@@ -64,11 +71,16 @@ def export_run(
         raise TrainingError(
             f"size is {height_px}x{width_px}; height and width must be multiples of {STRIDE_NANO}."
         )
+    if not 0 <= headroom_deg < MAX_HEADROOM_DEG:
+        raise TrainingError(
+            f"the headroom is {headroom_deg:g} degrees; give one from 0 to below {MAX_HEADROOM_DEG:g}."
+        )
     metadata = {
         "model": "nano",
         "input_height_px": str(height_px),
         "input_width_px": str(width_px),
         "placement": view.placement,
+        "headroom_deg": f"{headroom_deg:g}",
         "canonical_focal_px": f"{recipe.canonical_focal_px:g}",
         "min_confidence": f"{NANO_MIN_CONFIDENCE:g}",
         "weights_sha256": weights_sha256(network.state_dict()),
@@ -112,9 +124,18 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="SHARE",
         help="nano: mean of the weights with those that the run began with, which keeps more of what they could",
     )
+    parser.add_argument(
+        "--headroom-deg",
+        type=float,
+        default=0.0,
+        metavar="DEG",
+        help="nano: what lies higher than this over the principal row shall not tell where the rest lies",
+    )
     options = parser.parse_args(arguments)
     try:
-        difference = export_run(load_run(options.checkpoint), options.size, options.out, options.start_share)
+        difference = export_run(
+            load_run(options.checkpoint), options.size, options.out, options.start_share, options.headroom_deg
+        )
     except Metric3dError as error:
         print(f"run_export: {error}", file=sys.stderr)
         return 2

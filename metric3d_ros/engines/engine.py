@@ -25,6 +25,8 @@ class ModelInfo:
     min_confidence : confidence under which its depth is no reading; -inf, or none given, keeps all.
     gives_confidence : whether it says how sure it is of each pixel.
     placement : where it wants an image in its input: ``image_centre`` or ``principal_row`` (``letterbox``).
+    headroom_deg : what lies higher than so far over the principal row misleads it about the rest, which it reads
+        in a second look without that (``estimator``); 0 for a single look.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ModelInfo:
     min_confidence: float = -math.inf
     gives_confidence: bool = False
     placement: str = IMAGE_CENTRE
+    headroom_deg: float = 0.0
 
 
 @dataclass(frozen=True)

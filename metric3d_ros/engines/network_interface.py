@@ -24,6 +24,7 @@ from metric3d_ros.letterbox import IMAGE_CENTRE, PLACEMENTS
 CHANNELS = 3
 RANK_OF_IMAGE_BATCH = 4
 # What Metric3D v2 was trained at, and what a file of free size is run at where nobody says otherwise.
+MAX_HEADROOM_DEG = 45.0
 FREE_SIZE_PX = (616, 1064)
 # Patches are 14 px and the decoder halves their grid: other sizes give maps that are smaller than their image.
 FREE_SIZE_MULTIPLE_PX = 28
@@ -147,6 +148,7 @@ def read_interface(
             min_confidence=_number(metadata, "min_confidence", -math.inf, source),
             gives_confidence=names.confidence in outputs,
             placement=_placement(metadata, source),
+            headroom_deg=_headroom_deg(metadata, source),
         ),
         names=TensorNames(
             image=names.image,
@@ -212,6 +214,16 @@ def _placement(metadata: Mapping[str, str], source: str) -> str:
             f"{source} says placement is {placement!r}; it must be {' or '.join(PLACEMENTS)}: export it again."
         )
     return placement
+
+
+def _headroom_deg(metadata: Mapping[str, str], source: str) -> float:
+    angle_deg = _number(metadata, "headroom_deg", 0.0, source)
+    if not 0 <= angle_deg < MAX_HEADROOM_DEG:
+        raise EngineError(
+            f"{source} says headroom_deg is {angle_deg:g}; it must be from 0 to below {MAX_HEADROOM_DEG:g}: "
+            "export it again."
+        )
+    return angle_deg
 
 
 def _number(

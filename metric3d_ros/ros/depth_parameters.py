@@ -9,6 +9,7 @@ from typing import Any
 from metric3d_ros.camera_height import KnownCameraHeight
 from metric3d_ros.engines.choice import AUTO, CHOICES, EngineRequest, open_engine
 from metric3d_ros.engines.engine import DepthEngine
+from metric3d_ros.engines.network_interface import MAX_HEADROOM_DEG
 from metric3d_ros.engines.tensorrt_api import FP32
 from metric3d_ros.estimator import MAX_DEPTH_M, MetricDepthEstimator
 from metric3d_ros.model_zoo import model_path
@@ -16,6 +17,7 @@ from metric3d_ros.ros.depth_outputs import OUTPUTS
 from metric3d_ros.ros.lifecycle import AutostartNode
 
 MODEL_THRESHOLD = -1.0
+MODEL_HEADROOM = -1.0
 UNKNOWN_HEIGHT = 0.0
 CPU = "onnxruntime_cpu"
 RAW, COMPRESSED = "raw", "compressed"
@@ -32,12 +34,14 @@ class DepthTuning:
     max_depth_m : depth beyond it is no reading.
     min_confidence : confidence below it is no reading; None takes the model's own threshold.
     camera_height_m : of the camera above flat ground, which gives depth its scale; None leaves the network's.
+    headroom_deg : what lies higher tells the network nothing of the rest; None takes the model's own, 0 has none.
     """
 
     rectified: bool
     max_depth_m: float
     min_confidence: float | None
     camera_height_m: float | None
+    headroom_deg: float | None = None
 
     def estimator(self, engine: DepthEngine, before: MetricDepthEstimator | None = None) -> MetricDepthEstimator:
         """The estimator that runs ``engine`` so, with what one ``before`` it read of the same camera height.
@@ -52,7 +56,9 @@ class DepthTuning:
             camera_height = None
         elif camera_height is None or camera_height.height_m != self.camera_height_m:
             camera_height = KnownCameraHeight(self.camera_height_m)
-        return MetricDepthEstimator(engine, self.max_depth_m, self.min_confidence, camera_height)
+        return MetricDepthEstimator(
+            engine, self.max_depth_m, self.min_confidence, camera_height, self.headroom_deg
+        )
 
 
 def declare_parameters(node: AutostartNode) -> None:
@@ -95,6 +101,14 @@ def declare_parameters(node: AutostartNode) -> None:
         read_only=False,
         bounds=(0.0, 100.0),
     )
+    node.declare_described(
+        "headroom_deg",
+        MODEL_HEADROOM,
+        "What lies higher over the principal row than this tells the network nothing of the rest, which it reads "
+        "in a second look; 0 for one look, as indoors; -1 takes the model's own.",
+        read_only=False,
+        bounds=(-1.0, MAX_HEADROOM_DEG),
+    )
     for output in OUTPUTS:
         node.declare_described(output.parameter, output.is_on, f"Offer {output.topic}: {output.description}")
 
@@ -107,12 +121,13 @@ def tuning_of(node: AutostartNode, changes: Iterable[Any] = ()) -> DepthTuning:
         return changed[name] if name in changed else node.value_of(name)
 
     min_confidence = value_of("min_confidence")
-    camera_height_m = value_of("camera_height_m")
+    camera_height_m, headroom_deg = value_of("camera_height_m"), value_of("headroom_deg")
     return DepthTuning(
         rectified=value_of("rectified"),
         max_depth_m=value_of("max_depth_m"),
         min_confidence=None if min_confidence == MODEL_THRESHOLD else min_confidence,
         camera_height_m=None if camera_height_m == UNKNOWN_HEIGHT else camera_height_m,
+        headroom_deg=None if headroom_deg == MODEL_HEADROOM else headroom_deg,
     )
 
 
@@ -123,6 +138,8 @@ def refusal_of(changes: Iterable[Any]) -> str:
             return (
                 f"min_confidence {parameter.value:g} is below 0; give 0 to 1, or -1 for the model's own threshold."
             )
+        if parameter.name == "headroom_deg" and MODEL_HEADROOM < parameter.value < 0:
+            return f"headroom_deg {parameter.value:g} is below 0; give 0 for one look, or -1 for the model's own."
         if parameter.name == "image_transport" and parameter.value not in TRANSPORTS:
             return f"image_transport {parameter.value!r} is not known; use {' or '.join(TRANSPORTS)}."
     return ""

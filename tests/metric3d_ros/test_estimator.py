@@ -6,9 +6,11 @@ from networks import write_network
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.camera_height import KnownCameraHeight, find_ground
+from metric3d_ros.engines.engine import ModelInfo, NetworkOutput
 from metric3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from metric3d_ros.errors import CameraError, EngineError, ImageError
 from metric3d_ros.estimator import MetricDepthEstimator
+from metric3d_ros.letterbox import PRINCIPAL_ROW
 from metric3d_ros.model_zoo import model_path
 
 CAMERA = PinholeCamera(100, 100, 500.0, 520.0, 49.5, 49.5)
@@ -49,6 +51,49 @@ def test_a_network_may_want_the_principal_row_in_its_middle(tmp_path):
     # The row of the edge lies in the input's middle, where 60 rows above it fit: the scale is 16 / 60.
     np.testing.assert_allclose(depth_m[:50], 50 * 500 * (16 / 60) / 1000, rtol=1e-5)
     np.testing.assert_allclose(depth_m[70:], 200 * 500 * (16 / 60) / 1000, rtol=1e-5)
+
+
+class BrightnessEngine:
+    """Depth everywhere is the mean of the red channel: every pixel tells of the whole input."""
+
+    def __init__(self, headroom_deg: float) -> None:
+        self.model = ModelInfo("brightness", 100, 100, placement=PRINCIPAL_ROW, headroom_deg=headroom_deg)
+        self.looks = 0
+
+    def run(self, image: np.ndarray) -> NetworkOutput:
+        self.looks += 1
+        self._depth = np.full(image.shape[:2], image[..., 0].mean(), dtype=np.float32)
+        return NetworkOutput(self._depth, confidence=self._depth / 255)
+
+
+def test_what_rises_over_the_headroom_tells_nothing_of_what_lies_below():
+    """The principal row is 49.5; 10 degrees at 100 px of focal length are 17.6 rows over it."""
+    camera, depths = PinholeCamera(100, 100, 100, 100, 49.5, 49.5), {}
+    for top in (0, 255):
+        image = image_of(80)
+        image[:30] = top
+        engine = BrightnessEngine(headroom_deg=10.0)
+        depths[top] = MetricDepthEstimator(engine).predict(image, camera).depth_m * 10
+        assert engine.looks == 2
+    np.testing.assert_array_equal(depths[0][32:], depths[255][32:])
+    np.testing.assert_allclose(depths[0][32:], (32 * 124 + 68 * 80) / 100, rtol=1e-5)
+    np.testing.assert_allclose(depths[0][:32], 0.7 * 80, rtol=1e-5)
+    np.testing.assert_allclose(depths[255][:32], 0.3 * 255 + 0.7 * 80, rtol=1e-5)
+
+
+def test_the_user_may_want_one_look_or_another_headroom():
+    camera = PinholeCamera(100, 100, 100, 100, 49.5, 49.5)
+    for headroom_deg, looks in ((None, 2), (0.0, 1), (5.0, 2)):
+        engine = BrightnessEngine(headroom_deg=10.0)
+        MetricDepthEstimator(engine, headroom_deg=headroom_deg).predict(image_of(80), camera)
+        assert engine.looks == looks
+
+
+@pytest.mark.parametrize(("headroom_deg", "cy"), [(0.0, 49.5), (30.0, 49.5), (10.0, 10.0)])
+def test_one_look_is_enough_where_nothing_is_over_the_headroom(headroom_deg, cy):
+    engine = BrightnessEngine(headroom_deg)
+    MetricDepthEstimator(engine).predict(image_of(80), PinholeCamera(100, 100, 100, 100, 49.5, cy))
+    assert engine.looks == 1
 
 
 def test_no_reading_is_nan(channel_network):

@@ -72,6 +72,8 @@ NO_DEPTH_NETWORK = [
     ({"metadata": {"canonical_focal_px": "0"}}, "canonical_focal_px is '0'; it must be"),
     ({"metadata": {"min_confidence": "nan"}}, "min_confidence is 'nan'; it must be a number"),
     ({"metadata": {"placement": "left"}}, "placement is 'left'; it must be image_centre or principal_row"),
+    ({"metadata": {"headroom_deg": "60"}}, "headroom_deg is 60; it must be from 0 to below 45"),
+    ({"metadata": {"headroom_deg": "high"}}, "headroom_deg is 'high'; it must be a number"),
 ]
 
 

@@ -34,6 +34,7 @@ def test_the_file_is_small_and_says_what_it_is(properties):
     assert properties["model"] == "nano"
     assert (properties["input_height_px"], properties["input_width_px"]) == (str(HEIGHT_PX), str(WIDTH_PX))
     assert properties["canonical_focal_px"] == "1000"
+    assert properties["headroom_deg"] == "6"
     assert 0 < float(properties["min_confidence"]) < 1
 
 

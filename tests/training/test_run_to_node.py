@@ -76,6 +76,8 @@ def test_a_run_without_canonical_space_is_not_exported(run, tmp_path):
         export_run(metres, None, tmp_path / "no.onnx")
     with pytest.raises(TrainingError, match="multiples of 32"):
         export_run(run.checkpoint(), (60, 128), tmp_path / "no.onnx")
+    with pytest.raises(TrainingError, match="the headroom is 60 degrees; give one from 0 to below 45"):
+        export_run(run.checkpoint(), None, tmp_path / "no.onnx", headroom_deg=60)
     with pytest.raises(TrainingError, match="did not begin with an exported network"):
         export_run(run.checkpoint(), None, tmp_path / "no.onnx", start_share=0.5)
     assert not list(tmp_path.iterdir())
