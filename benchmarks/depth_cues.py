@@ -9,7 +9,6 @@ the ground as it is. The table tells what the network says of it then, over what
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def nothing_over(angle_deg: float) -> Change:
     """Sky instead of everything more than an angle over the horizon."""
 
     def change(rgb: NDArray[np.uint8], camera: PinholeCamera) -> NDArray[np.uint8]:
-        first_row = max(0, round(camera.cy - math.tan(math.radians(angle_deg)) * camera.fy))
+        first_row = max(0, round(camera.row_over_horizon(angle_deg)))
         changed = rgb.copy()
         changed[:first_row] = SKY_RGB
         return changed

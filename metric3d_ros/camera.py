@@ -106,6 +106,10 @@ class PinholeCamera:
         """The camera of the image mirrored left to right."""
         return replace(self, cx=self.width_px - 1 - self.cx)
 
+    def row_over_horizon(self, angle_deg: float) -> float:
+        """The row that lies an angle over that of the principal point, where a level camera has its horizon."""
+        return self.cy - math.tan(math.radians(angle_deg)) * self.fy
+
     def rays(self) -> NDArray[np.float32]:
         """Viewing rays (height, width, 3) in the camera frame with z = 1, so that depth * ray is the point."""
         x = (np.arange(self.width_px, dtype=np.float64) - self.cx) / self.fx

@@ -21,6 +21,7 @@ from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.errors import CameraError
 
 MEAN_COLOUR_RGB = (123.675, 116.28, 103.53)
+PADDING_RGB = tuple(round(level) for level in MEAN_COLOUR_RGB)
 
 # What lies in the middle of the network's input: of the image itself, or the row of its principal point.
 IMAGE_CENTRE = "image_centre"
@@ -113,7 +114,7 @@ class Letterbox:
             self.left_px,
             self.network_width_px - self.content_width_px - self.left_px,
             cv2.BORDER_CONSTANT,
-            value=MEAN_COLOUR_RGB,
+            value=PADDING_RGB,
         )
         return np.asarray(padded, dtype=np.uint8)
 
@@ -128,13 +129,12 @@ class Letterbox:
 
     def row_over_horizon(self, camera: PinholeCamera, angle_deg: float) -> int:
         """The row of the network input that lies an angle over the principal point's; 0 where that is outside."""
-        placed = self.camera(camera)
-        return max(0, round(placed.cy - math.tan(math.radians(angle_deg)) * placed.fy))
+        return max(0, round(self.camera(camera).row_over_horizon(angle_deg)))
 
     def without_top(self, network_input: NDArray[np.uint8], first_row: int) -> NDArray[np.uint8]:
         """A network input (height, width, 3) with padding for its content over a row."""
         lower = network_input.copy()
-        lower[:first_row] = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
+        lower[:first_row] = PADDING_RGB
         return lower
 
     def camera(self, camera: PinholeCamera) -> PinholeCamera:

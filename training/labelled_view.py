@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX, canonical_image_scale, canonical_per_metre
-from metric3d_ros.letterbox import MEAN_COLOUR_RGB
+from metric3d_ros.letterbox import PADDING_RGB
 from training.errors import TrainingError
 from training.label_kind import LabelKind
 
@@ -159,7 +159,7 @@ class LabelledView:
         shape = (height_px, width_px)
         window = np.s_[top : top + self.camera.height_px, left : left + self.camera.width_px]
         image = np.empty((*shape, 3), dtype=np.uint8)
-        image[:] = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
+        image[:] = PADDING_RGB
         image[window] = self.image
         inside = {"content": np.ones(self.depth_m.shape, dtype=np.bool_), **self.per_pixel()}
         labels: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.canonical import label_to_canonical
 from metric3d_ros.datasets.simulated import StreetWorld
 from metric3d_ros.datasets.simulated.styles import STYLES, VARIED
-from metric3d_ros.letterbox import MEAN_COLOUR_RGB, PRINCIPAL_ROW, Letterbox
+from metric3d_ros.letterbox import PADDING_RGB, PRINCIPAL_ROW, Letterbox
 from training.cameras import FIRST_EVALUATION_SEED, sample_camera
 from training.pool import VIEWS_PER_SHARD, View, has_shard, save_shard
 from training.simulated_view import WORLD_LENGTH_M, simulated_view
@@ -39,7 +39,7 @@ def render_view(
     content_camera = camera.resized(letterbox.content_width_px, letterbox.content_height_px)
     rgb, depth_m = simulated_view(rng, world, content_camera, style)
     image = np.empty((height_px, width_px, 3), dtype=np.uint8)
-    image[:] = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
+    image[:] = PADDING_RGB
     depth = np.full((height_px, width_px), np.nan, dtype=np.float32)
     left, top = letterbox.left_px, letterbox.top_px
     inside = np.s_[top : top + letterbox.content_height_px, left : left + letterbox.content_width_px]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from metric3d_ros.camera import PinholeCamera
-from metric3d_ros.letterbox import MEAN_COLOUR_RGB, PRINCIPAL_ROW, Letterbox, near_middle_row_px
+from metric3d_ros.letterbox import PADDING_RGB, PRINCIPAL_ROW, Letterbox, near_middle_row_px
 from training.augment import jpeg, photometric
 from training.labelled_view import LabelledView
 from training.recipe_parts import PhotometricRecipe, ViewRecipe
@@ -38,7 +38,7 @@ HUE_TURN_DEG = 18.0
 JPEG_QUALITY = (5, 60)
 # How many times as high things become over a plane a little above the horizon, so that far ground stays below it.
 TALL_FACTORS = (0.5, 2.5)
-TALL_FROM_RAD = math.radians(1.5)
+TALL_FROM_DEG = 1.5
 RAIN_DROPS = (50, 500)
 
 
@@ -80,7 +80,7 @@ def _scale(rng: np.random.Generator, view: LabelledView, recipe: ViewRecipe) -> 
 
 def _taller(rng: np.random.Generator, view: LabelledView) -> LabelledView:
     """Trees, houses and posts of other heights: how high they look must not tell how far away they stand."""
-    row_px = round(view.camera.cy - view.camera.fy * math.tan(TALL_FROM_RAD))
+    row_px = round(view.camera.row_over_horizon(TALL_FROM_DEG))
     low, high = np.log(TALL_FACTORS)
     return view.stretched_above(row_px, math.exp(rng.uniform(low, high)))
 
@@ -122,7 +122,7 @@ def _edge_masked(rng: np.random.Generator, view: LabelledView) -> LabelledView:
     top, bottom, left, right = (int(rng.integers(limit)) for limit in limits)
     inside = np.zeros((height_px, width_px), dtype=np.bool_)
     inside[top : height_px - bottom, left : width_px - right] = True
-    mean = np.rint(MEAN_COLOUR_RGB).astype(np.uint8)
+    mean = np.array(PADDING_RGB, dtype=np.uint8)
     labels: dict[str, Any] = {}
     for name, array in view.per_pixel().items():
         empty = np.asarray(np.nan if array.dtype == np.float32 else 0, dtype=array.dtype)
