@@ -89,8 +89,11 @@ class ViewRecipe:
                 f"recipe: views.resize_range is {list(self.resize_range)}; it must be two scales above 0, the "
                 "smaller first."
             )
-        for name in ("resize", "flip", "edge_mask", "foreign_top"):
-            require_shares(self, "views", (f"{name}_probability",))
+        require_shares(
+            self,
+            "views",
+            ("resize_probability", "flip_probability", "edge_mask_probability", "foreign_top_probability"),
+        )
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,6 @@ class RunSamples(Dataset[ViewBatch]):
     def __init__(self, recipe: RunRecipe) -> None:
         self.recipe = recipe
         self.groups = [[open_source(entry, recipe) for entry in group] for group in recipe.groups.values()]
-        self._tall_probabilities = [
-            [entry.tall_probability for entry in group] for group in recipe.groups.values()
-        ]
         turns = [recipe.turns.get(name, 1) for name in recipe.groups]
         self.mixture = Mixture([[len(source) for source in group] for group in self.groups], recipe.seed, turns)
         self._photometric = Photometric(recipe.photometric)
@@ -148,9 +145,10 @@ class RunSamples(Dataset[ViewBatch]):
     def _varied(self, n: int, attempt: int, place: Place) -> LabelledView:
         rng = np.random.default_rng([self.recipe.seed, n, attempt, 3])
         canonical_image_px = self.recipe.canonical_focal_px if self.recipe.canonical == "image" else None
-        tall_probability = self._tall_probabilities[place.group][place.dataset]
-        view = self._view(place)
-        return varied_view(rng, view, self._stage(n), self._photometric, canonical_image_px, tall_probability)
+        dataset = list(self.recipe.groups.values())[place.group][place.dataset]
+        return varied_view(
+            rng, self._view(place), self._stage(n), self._photometric, canonical_image_px, dataset.tall_probability
+        )
 
     def _under_some_top(self, view: LabelledView, n: int, attempt: int) -> LabelledView:
         """The view itself or, at the recipe's share, under the top of another, varied by the same draws."""
