@@ -58,7 +58,8 @@ def varied_view(
     if canonical_image_px is not None:
         view = view.in_canonical_image(canonical_image_px)
     view = view.resized(_scale(rng, view, recipe))
-    if rng.random() < tall_probability:
+    # No draw where there is no such choice: samples of recipes without it stay as they were.
+    if tall_probability and rng.random() < tall_probability:
         view = _taller(rng, view)
     view, top_px = _random_crop(rng, view, recipe)
     if rng.random() < recipe.edge_mask_probability:
