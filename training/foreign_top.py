@@ -4,6 +4,8 @@ Crowns, walls and ceilings fill the upper rows of an image, and in drawn worlds 
 heights of the camera and kinds of ground. A network that learns so reads a real street under trees too near. Under
 a foreign top only the ground itself tells where it lies. It is CutMix (Yun et al. 2019) along a line above the
 horizon, with depth for a label: both parts keep their canonical depth, which knows no camera.
+
+Or there is padding: what a network that looks twice (``metric3d_ros.estimator``) sees in its second look.
 """
 
 from __future__ import annotations
@@ -54,6 +56,16 @@ def under_foreign_top(
         if content is not None:
             share = share * content
     return _joined(view, other, foreign_depth_m, share)
+
+
+def under_padding(rng: np.random.Generator, view: LabelledView) -> LabelledView:
+    """``view`` with padding, without labels, over a random row above its horizon.
+
+    The row is random, for a pool does not say how far over the horizon an angle lies.
+    """
+    height_px, width_px = view.depth_m.shape
+    first_row = max(0, round(view.camera.cy - rng.uniform(*GAP_SHARES) * height_px))
+    return view.cropped(0, first_row, width_px, height_px - first_row).padded(width_px, height_px, first_row)
 
 
 def _is_nearer(depth_m: NDArray[np.float32], than_m: NDArray[np.float32]) -> NDArray[np.bool_]:

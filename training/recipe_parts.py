@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from metric3d_ros.letterbox import IMAGE_CENTRE, PLACEMENTS
 from training.errors import RecipeError
@@ -66,6 +66,9 @@ class ViewRecipe:
     resize_range, resize_probability : a further random scale, which the label follows.
     flip_probability, edge_mask_probability : mirrored left to right; a border of up to 50 px painted over.
     foreign_top_probability : the rows over the horizon taken from another view (``training.foreign_top``).
+    padded_top_probability : those rows hidden under padding, as in the lower look of a network that looks twice.
+    overview_every_steps, overview_px : every so many steps the views have this height and width, as such a
+        network's overview is smaller, and nothing is hidden; 0 for never.
     """
 
     height_px: int
@@ -77,6 +80,9 @@ class ViewRecipe:
     flip_probability: float = 0.5
     edge_mask_probability: float = 0.2
     foreign_top_probability: float = 0.0
+    padded_top_probability: float = 0.0
+    overview_every_steps: int = 0
+    overview_px: tuple[int, ...] = ()
     first_step: int = 0
 
     def __post_init__(self) -> None:
@@ -89,10 +95,30 @@ class ViewRecipe:
                 f"recipe: views.resize_range is {list(self.resize_range)}; it must be two scales above 0, the "
                 "smaller first."
             )
-        require_shares(
+        tops = ("foreign_top_probability", "padded_top_probability")
+        require_shares(self, "views", ("resize_probability", "flip_probability", "edge_mask_probability", *tops))
+        if self.foreign_top_probability + self.padded_top_probability > 1:
+            raise RecipeError(
+                f"recipe: views.foreign_top_probability is {self.foreign_top_probability:g} and "
+                f"padded_top_probability {self.padded_top_probability:g}; a view has one top: let them add up to "
+                "at most 1."
+            )
+        if self.overview_every_steps < 0 or len(self.overview_px) != (2 if self.overview_every_steps else 0):
+            raise RecipeError(
+                f"recipe: views.overview_every_steps is {self.overview_every_steps} and overview_px "
+                f"{list(self.overview_px)}; give a number of steps with a height and a width, or 0 and none."
+            )
+
+    def as_overview(self) -> ViewRecipe:
+        """The same at the size of an overview, nothing of it hidden."""
+        height_px, width_px = self.overview_px
+        return replace(
             self,
-            "views",
-            ("resize_probability", "flip_probability", "edge_mask_probability", "foreign_top_probability"),
+            height_px=height_px,
+            width_px=width_px,
+            padded_top_probability=0.0,
+            overview_every_steps=0,
+            overview_px=(),
         )
 
 

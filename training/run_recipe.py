@@ -109,7 +109,8 @@ class RunRecipe:
         require_above_zero(self, "", ("max_gradient_norm", "canonical_focal_px"))
         require_shares(self, "", ("ema_decay", "max_unreadable_share"))
         stride_px = stride_of(self.network.name)
-        for view in self.views:
+        overviews = [view.as_overview() for view in self.views if view.overview_every_steps]
+        for view in (*self.views, *overviews):
             if view.height_px % stride_px or view.width_px % stride_px or min(view.height_px, view.width_px) < 1:
                 raise RecipeError(
                     f"recipe: a view is {view.height_px}x{view.width_px} px; {self.network.name} needs multiples "
@@ -138,7 +139,9 @@ class RunRecipe:
 
     def view_at(self, step: int) -> ViewRecipe:
         """What the network sees at a step."""
-        return [view for view in self.views if view.first_step <= step][-1]
+        stage = [view for view in self.views if view.first_step <= step][-1]
+        is_overview = stage.overview_every_steps > 0 and step % stage.overview_every_steps == 0
+        return stage.as_overview() if is_overview else stage
 
     def sha256(self) -> str:
         """Fingerprint of every choice, whatever the file's order and comments."""

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from metric3d_ros.errors import Metric3dError
 from training.annotated_views import AnnotatedViews
 from training.errors import TrainingError
-from training.foreign_top import under_foreign_top
+from training.foreign_top import under_foreign_top, under_padding
 from training.label_kind import LABEL_KINDS, label_kind
 from training.labelled_view import NO_REGION, LabelledView
 from training.mixture import Mixture, Place
@@ -151,10 +151,13 @@ class RunSamples(Dataset[ViewBatch]):
         )
 
     def _under_some_top(self, view: LabelledView, n: int, attempt: int) -> LabelledView:
-        """The view itself or, at the recipe's share, under the top of another, varied by the same draws."""
+        """The view itself or, at the recipe's shares, under the top of another, varied alike, or under none."""
         rng = np.random.default_rng([self.recipe.seed, n, attempt, 4])
-        if rng.random() >= self._stage(n).foreign_top_probability:
+        stage, drawn = self._stage(n), rng.random()
+        if drawn >= stage.foreign_top_probability + stage.padded_top_probability:
             return view
+        if drawn >= stage.foreign_top_probability:
+            return under_padding(rng, view)
         other = self._varied(n, attempt, self.mixture.place(n + 1 + int(rng.integers(FOREIGN_WITHIN))))
         if other.kind is not view.kind:
             return view

@@ -408,7 +408,7 @@ def test_samples_are_the_same_whenever_they_are_drawn(ground, tmp_path, canonica
         ("gray", "brightness", "contrast", "saturation", "hue", "weather", "blur", "jpeg"), 0.5
     )
     values["photometric"]["drawn"] = drawn
-    values["views"][0]["foreign_top_probability"] = 0.5
+    values["views"][0] |= {"foreign_top_probability": 0.4, "padded_top_probability": 0.4}
     values["groups"]["ground"][0]["tall_probability"] = 0.5
     recipe = run_recipe_from_values(values)
     first, second = RunSamples(recipe), RunSamples(recipe)

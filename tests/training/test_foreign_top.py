@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from metric3d_ros.camera import PinholeCamera
-from training.foreign_top import GAP_SHARES, under_foreign_top
+from metric3d_ros.letterbox import PADDING_RGB
+from training.foreign_top import GAP_SHARES, under_foreign_top, under_padding
 from training.label_kind import LabelKind
 from training.labelled_view import LabelledView
 
@@ -43,6 +44,23 @@ def test_the_ground_stays_and_the_foreign_top_brings_its_depth_in_own_metres(see
     assert lowest_px.max() <= CAMERA.cy - GAP_SHARES[0] * HEIGHT_PX + 0.03 * WIDTH_PX + 2
     assert lowest_px.max() >= CAMERA.cy - GAP_SHARES[1] * HEIGHT_PX - 2
     assert both.camera == CAMERA
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_padding_over_a_row_above_the_horizon_has_no_labels(seed):
+    normal = np.ones((HEIGHT_PX, WIDTH_PX, 3), np.float32)
+    view = even_view(100, 20.0, normal=normal, sky=np.ones((HEIGHT_PX, WIDTH_PX), np.bool_))
+    hidden = under_padding(np.random.default_rng(seed), view)
+    first_row = int((~hidden.content[:, 0]).sum())
+    assert CAMERA.cy - GAP_SHARES[1] * HEIGHT_PX - 1 <= first_row <= CAMERA.cy - GAP_SHARES[0] * HEIGHT_PX + 1
+    np.testing.assert_array_equal(hidden.image[:first_row], np.broadcast_to(PADDING_RGB, (first_row, WIDTH_PX, 3)))
+    for name in ("depth_m", "normal"):
+        assert np.isnan(getattr(hidden, name)[:first_row]).all()
+        np.testing.assert_array_equal(getattr(hidden, name)[first_row:], getattr(view, name)[first_row:])
+    assert not hidden.sky[:first_row].any()
+    assert hidden.content[first_row:].all()
+    np.testing.assert_array_equal(hidden.image[first_row:], view.image[first_row:])
+    assert hidden.camera == view.camera
 
 
 def test_what_is_nearer_hides_what_is_behind_it():

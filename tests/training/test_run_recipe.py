@@ -68,6 +68,8 @@ def change(path, value):
         (["views", 0, "resize_range"], [1.2, 0.8], "the smaller first"),
         (["views", 0, "placement"], "principal_rwo", "did you mean 'principal_row'"),
         (["views", 0, "first_step"], 5, "views begin at steps [5]"),
+        (["views", 0, "overview_every_steps"], 2, "overview_every_steps is 2 and overview_px []; give a number"),
+        (["views", 0, "overview_px"], [32, 64], "give a number of steps with a height and a width, or 0 and none"),
         (["views", 0, "flip_probability"], 1.5, "views.flip_probability is 1.5; it must lie between 0 and 1"),
         (
             ["groups", "ground", 0, "tall_probability"],
@@ -90,6 +92,25 @@ def test_what_is_wrong_is_said_in_one_sentence(path, value, sentence):
         run_recipe_from_values(change(path, value))
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_view_has_one_top():
+    changed = change(["views", 0, "foreign_top_probability"], 0.5)
+    changed["views"][0]["padded_top_probability"] = 0.6
+    with pytest.raises(RecipeError, match=r"is 0.5 and padded_top_probability 0.6; .* add up to at most 1"):
+        run_recipe_from_values(changed)
+
+
+def test_every_so_many_steps_the_views_are_overviews():
+    changed = values()
+    changed["views"][0] |= {"overview_every_steps": 3, "overview_px": [32, 64], "padded_top_probability": 0.5}
+    recipe = run_recipe_from_values(changed)
+    sizes = [(view.height_px, view.width_px) for view in map(recipe.view_at, range(7))]
+    assert sizes == [(32, 64), (64, 128), (64, 128), (32, 64), (64, 128), (64, 128), (32, 64)]
+    assert [recipe.view_at(step).padded_top_probability for step in (3, 4)] == [0.0, 0.5]
+    changed["views"][0]["overview_px"] = [30, 64]
+    with pytest.raises(RecipeError, match="a view is 30x64 px; nano needs multiples of 32"):
+        run_recipe_from_values(changed)
 
 
 def test_a_missing_part_is_named():
