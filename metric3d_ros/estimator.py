@@ -13,7 +13,7 @@ from metric3d_ros.canonical import depth_from_canonical
 from metric3d_ros.engines.choice import AUTO, EngineRequest, open_engine
 from metric3d_ros.engines.engine import DepthEngine, NetworkOutput
 from metric3d_ros.engines.tensorrt_api import FP32
-from metric3d_ros.errors import CameraError, ImageError
+from metric3d_ros.errors import CameraError, EngineError, ImageError
 from metric3d_ros.letterbox import Letterbox
 from metric3d_ros.model_zoo import model_path
 from metric3d_ros.rectification import RectifiedImage
@@ -52,8 +52,13 @@ class MetricDepthEstimator:
     min_confidence : confidence below this is no reading; None takes the model's own threshold.
     camera_height : of a moving camera above flat ground, whose images come in their order: depth gets the scale
         at which the ground lies there. None leaves the network's.
-    headroom_deg : what lies higher than so far over the principal row tells nothing of the rest, which the network
-        reads in a second look; 0 for one look, None for the model's own.
+    headroom_deg : what lies higher than so far over the principal row tells nothing of the rest, which a network
+        that looks twice reads without it; 0 where all may tell of all, None for the model's own.
+
+    Raises
+    ------
+    EngineError
+        If headroom is asked of a network that looks once.
     """
 
     def __init__(
@@ -68,7 +73,11 @@ class MetricDepthEstimator:
         self._max_depth_m = max_depth_m
         self._min_confidence = engine.model.min_confidence if min_confidence is None else min_confidence
         self.camera_height = camera_height
-        self._headroom_deg = headroom_deg
+        self._headroom_deg = engine.model.headroom_deg if headroom_deg is None else headroom_deg
+        if self._headroom_deg and not engine.model.looks_twice:
+            raise EngineError(
+                f"headroom_deg is {self._headroom_deg:g}, but {engine.model.name} looks once; leave it at -1."
+            )
 
     @classmethod
     def from_model(
@@ -80,18 +89,19 @@ class MetricDepthEstimator:
         precision: str = FP32,
         size_px: tuple[int, int] | None = None,
         camera_height_m: float | None = None,
+        headroom_deg: float | None = None,
     ) -> MetricDepthEstimator:
         """The estimator of a model's name, or of an ONNX file, on an engine of ``engines.choice``.
 
         Raises
         ------
         Metric3dError
-            If there is no such model, the engine does not run it here (see ``open_engine``), or the camera height
-            is not a positive number.
+            If there is no such model, the engine does not run it here (see ``open_engine``), the camera height is
+            not a positive number, or headroom is asked of a network that looks once.
         """
         camera_height = None if camera_height_m is None else KnownCameraHeight(camera_height_m)
         request = EngineRequest(model_path(name_or_file), precision, size_px, threads)
-        return cls(open_engine(request, engine), camera_height=camera_height)
+        return cls(open_engine(request, engine), camera_height=camera_height, headroom_deg=headroom_deg)
 
     def predict(self, rgb: NDArray[np.uint8], camera: PinholeCamera) -> DepthPrediction:
         """Metric depth of an RGB image (height, width, 3) uint8 taken by ``camera``, which must be rectified.
@@ -107,7 +117,7 @@ class MetricDepthEstimator:
         """
         _check_image(rgb, camera)
         letterbox = self._letterbox(camera)
-        output = self._look(letterbox.apply(rgb), letterbox, camera)
+        output = self.engine.run(letterbox.apply(rgb), self._first_row(letterbox, camera))
         prediction = self._to_image(output, letterbox, camera)
         self._scale_by_camera_height(prediction)
         self._blank_unreadable(prediction)
@@ -126,23 +136,12 @@ class MetricDepthEstimator:
         model = self.engine.model
         return Letterbox.for_camera(camera, model.input_width_px, model.input_height_px, model.placement)
 
-    def _look(
-        self, network_input: NDArray[np.uint8], letterbox: Letterbox, camera: PinholeCamera
-    ) -> NetworkOutput:
-        """What the network says; of all that lies under its headroom, what it says without seeing more."""
-        headroom_deg = self.engine.model.headroom_deg if self._headroom_deg is None else self._headroom_deg
-        first_row = letterbox.row_over_horizon(camera, headroom_deg) if headroom_deg else 0
-        everything = self.engine.run(network_input)
-        if first_row <= letterbox.top_px:
-            return everything
-        over = [None if part is None else part[:first_row].copy() for part in _maps(everything)]
-        below = self.engine.run(letterbox.without_top(network_input, first_row))
-        joined = [
-            None if part is None or upper is None else np.concatenate([upper, part[first_row:]])
-            for upper, part in zip(over, _maps(below), strict=True)
-        ]
-        assert joined[0] is not None
-        return NetworkOutput(joined[0], *joined[1:])
+    def _first_row(self, letterbox: Letterbox, camera: PinholeCamera) -> int:
+        """The row of the network's input at which its looks part; 0 where nothing lies over the headroom."""
+        if not self._headroom_deg:
+            return 0
+        first_row = letterbox.row_over_horizon(camera, self._headroom_deg)
+        return first_row if first_row > letterbox.top_px else 0
 
     def _to_image(self, output: NetworkOutput, letterbox: Letterbox, camera: PinholeCamera) -> DepthPrediction:
         depth_m = depth_from_canonical(
@@ -170,10 +169,6 @@ class MetricDepthEstimator:
         depth_m[~readable] = np.nan
         if prediction.normals is not None:
             prediction.normals[~readable] = np.nan
-
-
-def _maps(output: NetworkOutput) -> tuple[NDArray[np.float32] | None, ...]:
-    return output.depth_canonical, output.confidence, output.normals
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

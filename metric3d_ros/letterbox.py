@@ -131,12 +131,6 @@ class Letterbox:
         """The row of the network input that lies an angle over the principal point's; 0 where that is outside."""
         return max(0, round(self.camera(camera).row_over_horizon(angle_deg)))
 
-    def without_top(self, network_input: NDArray[np.uint8], first_row: int) -> NDArray[np.uint8]:
-        """A network input (height, width, 3) with padding for its content over a row."""
-        lower = network_input.copy()
-        lower[:first_row] = PADDING_RGB
-        return lower
-
     def camera(self, camera: PinholeCamera) -> PinholeCamera:
         """The camera of the network input, padding included, for the camera of the original image."""
         return camera.resized(self.content_width_px, self.content_height_px).cropped(

@@ -269,7 +269,8 @@ def fake_tensorrt(driver: FakeDriver, version: str = "10.7.0", spoil: Callable |
         def get_tensor_shape(self, name: str) -> tuple:
             source = self._session.get_inputs()[0]
             lengths = dict(zip(source.shape, self._shape, strict=True))
-            shapes = {value.name: value.shape for value in (source, *self._session.get_outputs())}
+            tensors = (*self._session.get_inputs(), *self._session.get_outputs())
+            shapes = {value.name: value.shape for value in tensors}
             return tuple(lengths[length] if isinstance(length, str) else length for length in shapes[name])
 
         def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -281,10 +282,14 @@ def fake_tensorrt(driver: FakeDriver, version: str = "10.7.0", spoil: Callable |
             return True
 
         def _execute(self) -> None:
-            source = self._session.get_inputs()[0]
-            values = _array_at(self._addresses[source.name], self._shape, _numpy_type(source.type)).copy()
+            feeds = {
+                source.name: _array_at(
+                    self._addresses[source.name], self.get_tensor_shape(source.name), _numpy_type(source.type)
+                ).copy()
+                for source in self._session.get_inputs()
+            }
             names = [value.name for value in self._session.get_outputs()]
-            for name, output in zip(names, self._session.run(names, {source.name: values}), strict=True):
+            for name, output in zip(names, self._session.run(names, feeds), strict=True):
                 target = _array_at(self._addresses[name], output.shape, output.dtype)
                 target[...] = output if spoil is None else spoil(output)
 
@@ -293,6 +298,7 @@ def fake_tensorrt(driver: FakeDriver, version: str = "10.7.0", spoil: Callable |
             self._session = session
             self._shape = shape
             self._tensors = [*session.get_inputs(), *session.get_outputs()]
+            self._inputs = {value.name for value in session.get_inputs()}
 
         @property
         def num_io_tensors(self) -> int:
@@ -302,7 +308,7 @@ def fake_tensorrt(driver: FakeDriver, version: str = "10.7.0", spoil: Callable |
             return self._tensors[index].name
 
         def get_tensor_mode(self, name: str) -> enum.Enum:
-            return trt.TensorIOMode.INPUT if name == self._tensors[0].name else trt.TensorIOMode.OUTPUT
+            return trt.TensorIOMode.INPUT if name in self._inputs else trt.TensorIOMode.OUTPUT
 
         def get_tensor_dtype(self, name: str) -> enum.Enum:
             kind = next(tensor.type for tensor in self._tensors if tensor.name == name)

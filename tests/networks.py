@@ -19,17 +19,24 @@ def write_network(
     inputs: tuple[str, ...] = ("image",),
     outputs: tuple[str, ...] = ("depth", "confidence", "normals"),
     half: bool = False,
+    first_row_shape: list[int] | None = None,
     rank: int = 4,
     batch: int | str = 1,
     metadata: dict[str, str] | None = None,
 ) -> Path:
     """Depth is red, confidence green / 255, and normals (red, green, -255) / 255; sizes given by name are free.
 
-    ``half`` computes the depth in half precision; ``rank`` 3 leaves the channel out of depth and confidence.
+    ``half`` computes the depth in half precision; ``rank`` 3 leaves the channel out of depth and confidence. With
+    a ``first_row_shape``, (1,) for what engines take, it looks twice: depth over ``first_row`` is green instead.
     """
     depth, confidence, normals = (*outputs, None, None)[:3]
     nodes = [helper.make_node("Split", [inputs[0]], ["red", "green", "blue"], axis=1)]
-    nodes += _map(nodes_name="red", output=depth, half=half, rank=rank)
+    if first_row_shape is not None:
+        nodes += [
+            helper.make_node("Less", ["rows", "first_row"], ["is_over"]),
+            helper.make_node("Where", ["is_over", "green", "red"], ["joined"]),
+        ]
+    nodes += _map(nodes_name="red" if first_row_shape is None else "joined", output=depth, half=half, rank=rank)
     if confidence is not None:
         nodes += [helper.make_node("Div", ["green", "white"], ["share"])]
         nodes += _map(nodes_name="share", output=confidence, half=False, rank=rank)
@@ -43,6 +50,8 @@ def write_network(
     image = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 3, height_px, width_px]) for name in inputs
     ]
+    if first_row_shape is not None:
+        image.append(helper.make_tensor_value_info("first_row", TensorProto.FLOAT, first_row_shape))
     shapes = {
         name: [batch, 1, height_px, width_px] if rank == 4 else [batch, height_px, width_px] for name in outputs
     }
@@ -54,6 +63,9 @@ def write_network(
         for name, value in (("white", 255.0), ("zero", 0.0))
         if any(name in node.input for node in nodes)
     ]
+    if first_row_shape is not None:
+        rows = [float(row) for row in range(int(height_px))]
+        constants.append(helper.make_tensor("rows", TensorProto.FLOAT, [1, 1, len(rows), 1], rows))
     graph = helper.make_graph(nodes, "red_is_depth", image, maps, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     helper.set_model_props(model, metadata or {})

@@ -26,12 +26,12 @@ from metric3d_ros.atomic_file import atomic_file
 from metric3d_ros.errors import Metric3dError
 from training.errors import TrainingError
 from training.half_precision import KeepsSingle, with_half_precision
-from training.onnx_file import INPUT_NAME, run_onnx, weights_file
+from training.onnx_file import FIRST_ROW_NAME, INPUT_NAME, run_onnx, weights_file
 
 # Nodes are named after the modules they come from. Each island is a pattern of such names, and its reason.
 ISLANDS = {
     # Raw RGB minus the mean: half keeps it, but the first layer is where an error travels furthest.
-    "normalisation": r"^(/network)?/(Sub|Div)$",
+    "normalisation": r"^(/network(_1)?)*/(Sub|Div)$",
     # Squares of tokens reach the thousands, their mean hides small channels.
     "layer norms": r"/(norm\d?|downsample_layers\.\d/downsample_layers\.\d\.\d)/(?!Conv)\w+$",
     # The sum of all blocks: rounded once a block, it loses what later blocks add to large channels.
@@ -44,8 +44,10 @@ ISLANDS = {
     "state": r"/decoder/(Add|Clip|Concat|Div|Mul|ReduceSum|Softmax|Sub)(_\d+)?$",
     "upsampling": r"/upsampling/",
     "normals": r"/unit_normal(_\d+)?/",
-    # nano: depth is the exponential of what the head gives, an error there is relative.
-    "nano's head": r"^/(Exp|Clip|Sigmoid)$|^/network/(head/Conv|Add|Add_1)$",
+    # nano: depth is the exponential of what the head gives, an error there is relative. Each look has one.
+    "nano's head": r"^(/network(_1)?)*/(head(_1)?/Conv|Add(_\d)?|Exp|Clip|Sigmoid)$",
+    # Its two looks are put together in log depth, after a mean over thousands of pixels.
+    "nano's looks": r"^/(Add|Clip|Div|Exp|Mul|ReduceSum|Resize|Sigmoid|Sub)(_\d)?$",
 }
 BLOCK_PX = 14
 # The nearest depth of any model; v1, which is not clamped, may pass through zero.
@@ -165,7 +167,7 @@ def _read(source: Path) -> onnx.ModelProto:
     except (OSError, DecodeError) as error:
         raise TrainingError(f"{source} cannot be read as ONNX: {error}; export it with training.export.") from None
     inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
-    if inputs != [INPUT_NAME] or outputs[:2] != ["depth", "confidence"]:
+    if inputs not in ([INPUT_NAME], [INPUT_NAME, FIRST_ROW_NAME]) or outputs[:2] != ["depth", "confidence"]:
         raise TrainingError(
             f"{source} takes {', '.join(inputs)} and gives {', '.join(outputs)}; export it with training.export."
         )

@@ -8,6 +8,7 @@ with their batch normalisations folded in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from metric3d_ros.atomic_file import atomic_file
 from training.errors import TrainingError
+from training.onnx_file import convolutions_of_looks, keep_equal_constants_once
 
 
 def mix_with_start(exported: Path, start: Path, start_share: float, out: Path) -> None:
@@ -36,23 +38,42 @@ def mix_with_start(exported: Path, start: Path, start_share: float, out: Path) -
     if not 0 <= start_share <= 1:
         raise TrainingError(f"the start's share is {start_share:g}; give one from 0 to 1.")
     model = onnx.load(exported)
-    trained, begun = _convolution_tensors(model), _convolution_tensors(onnx.load(start))
-    if [tensor.dims for tensor in trained] != [tensor.dims for tensor in begun]:
+    looks, begun = convolutions_of_looks(model.graph), onnx.load(start)
+    ours = _weights(model.graph, [node for look in looks for node in look])
+    theirs = _weights(begun.graph, convolutions_of_looks(begun.graph)[0]) * len(looks)
+    if [weight.shape for weight in ours] != [weight.shape for weight in theirs]:
         raise TrainingError(f"{start} is of another architecture than {exported}; mix a run with its own start.")
-    for ours, theirs in zip(trained, begun, strict=True):
-        mixed = (1 - start_share) * _values(ours) + start_share * _values(theirs)
-        ours.CopyFrom(onnx.numpy_helper.from_array(mixed.astype(np.float32), ours.name))
+    mixed = [(1 - start_share) * our + start_share * their for our, their in zip(ours, theirs, strict=True)]
+    _set_weights(model.graph, [node for look in looks for node in look], mixed)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**properties, "start_share": f"{start_share:g}"})
     with atomic_file(out) as file:
         file.write(model.SerializeToString())
 
 
-def _convolution_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Weights and shifts in the order of the graph."""
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    return [stored[name] for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]]
+def _weights(graph: onnx.GraphProto, convolutions: Sequence[onnx.NodeProto]) -> list[NDArray[np.float64]]:
+    """Weights and shifts of each convolution in turn."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    return [
+        np.asarray(onnx.numpy_helper.to_array(stored[name]), dtype=np.float64)
+        for node in convolutions
+        for name in node.input[1:]
+    ]
 
 
-def _values(tensor: onnx.TensorProto) -> NDArray[np.float64]:
-    return np.asarray(onnx.numpy_helper.to_array(tensor), dtype=np.float64)
+def _set_weights(
+    graph: onnx.GraphProto, convolutions: Sequence[onnx.NodeProto], weights: Sequence[NDArray[np.float64]]
+) -> None:
+    """Give each convolution its own, for some may have shared what was equal, then share what is equal now."""
+    places = [(node, place) for node in convolutions for place in range(1, len(node.input))]
+    tensors: dict[str, onnx.TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+    taken: set[str] = set()
+    for number, ((node, place), weight) in enumerate(zip(places, weights, strict=True)):
+        if node.input[place] in taken:
+            node.input[place] = f"{node.input[place]}_{number}"
+        name = node.input[place]
+        taken.add(name)
+        tensors[name] = onnx.numpy_helper.from_array(weight.astype(np.float32), name)
+    del graph.initializer[:]
+    graph.initializer.extend(tensors.values())
+    keep_equal_constants_once(graph)

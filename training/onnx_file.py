@@ -24,6 +24,9 @@ from training.errors import TrainingError
 
 OPSET = 16
 INPUT_NAME = "image"
+FIRST_ROW_NAME = "first_row"
+# Where a network that looks twice is checked.
+FIRST_ROW_SHARE = 0.4
 MAX_RELATIVE_DIFFERENCE = 1e-3
 # Metric3D v2 has its depth as 200 - x, so single precision itself is only good to some 1e-4 m however near: the
 # difference of a depth below this is measured against this.
@@ -47,6 +50,8 @@ def write_onnx(
     size_px: tuple[int, int],
     metadata: Mapping[str, str],
     out: Path,
+    *,
+    looks_twice: bool = False,
 ) -> float:
     """Write a network and return the largest difference between ONNX Runtime and torch.
 
@@ -55,6 +60,7 @@ def write_onnx(
     network : takes raw RGB (1, 3, height, width) from 0 to 255, returns one map per output name, ``depth`` first.
     size_px : height and width.
     metadata : what the file says of itself.
+    looks_twice : whether it takes the row that parts its looks, (1,), as well (``training.two_looks``).
 
     Raises
     ------
@@ -68,7 +74,8 @@ def write_onnx(
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{out.name}.") as workshop:
             traced, finished = Path(workshop) / "traced.onnx", Path(workshop) / out.name
-            _trace(network, output_names, size_px, traced)
+            input_names = (INPUT_NAME, FIRST_ROW_NAME) if looks_twice else (INPUT_NAME,)
+            _trace(network, input_names, output_names, size_px, traced)
             fold_constants(traced, finished, weights_beside=_weight_bytes(network) > MAX_BYTES_IN_ONE_FILE)
             _describe(finished, metadata)
             difference = difference_to_torch(network, output_names, size_px, finished)
@@ -85,16 +92,23 @@ def write_onnx(
     return difference
 
 
-def _trace(network: nn.Module, output_names: Sequence[str], size_px: tuple[int, int], path: Path) -> None:
+def _trace(
+    network: nn.Module,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    size_px: tuple[int, int],
+    path: Path,
+) -> None:
+    image = np.zeros((1, 3, *size_px), dtype=np.float32)
     with warnings.catch_warnings():
         # The tracer is called legacy and warns of every size it makes a constant, which is what is wanted; the new
         # exporter cannot write opset 16.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
-            (torch.zeros(1, 3, *size_px),),
+            tuple(torch.from_numpy(values) for values in _inputs(input_names, image).values()),
             str(path),
-            input_names=[INPUT_NAME],
+            input_names=list(input_names),
             output_names=list(output_names),
             opset_version=OPSET,
             dynamo=False,
@@ -132,6 +146,8 @@ def fold_constants(source: Path, target: Path, weights_beside: bool = False) -> 
     del model.opset_import[:]
     model.opset_import.extend(standard)
     _restore_order(model.graph, onnx.load(source, load_external_data=False).graph)
+    if len(convolutions_of_looks(model.graph)) > 1:
+        keep_equal_constants_once(model.graph)
     onnx.save(model, target)
 
 
@@ -144,6 +160,29 @@ def _restore_order(graph: onnx.GraphProto, traced: onnx.GraphProto) -> None:
     nodes.sort(key=lambda node: position[node.output[0]])
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def convolutions_of_looks(graph: onnx.GraphProto) -> list[list[onnx.NodeProto]]:
+    """The convolutions in the order of the forward pass, of each look that the network has."""
+    nodes = [node for node in graph.node if node.op_type == "Conv"]
+    if all(entry.name != FIRST_ROW_NAME for entry in graph.input):
+        return [nodes]
+    return [nodes[: len(nodes) // 2], nodes[len(nodes) // 2 :]]
+
+
+def keep_equal_constants_once(graph: onnx.GraphProto) -> None:
+    """Let equal constants be one, as the weights of two looks are, and drop what is not used."""
+    used = {name for node in graph.node for name in node.input}
+    kept: dict[tuple[int, tuple[int, ...], bytes], onnx.TensorProto] = {}
+    name_of: dict[str, str] = {}
+    for tensor in (tensor for tensor in graph.initializer if tensor.name in used):
+        key = (tensor.data_type, tuple(tensor.dims), onnx.numpy_helper.to_array(tensor).tobytes())
+        name_of[tensor.name] = kept.setdefault(key, tensor).name
+    for node in graph.node:
+        node.input[:] = [name_of.get(name, name) for name in node.input]
+    tensors = list(kept.values())
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
 
 
 def weights_file(path: Path) -> Path:
@@ -169,10 +208,10 @@ def difference_to_torch(
     """Largest difference between ONNX Runtime and torch on noise, relative in depth and absolute in other maps."""
     image = np.random.default_rng(0).uniform(0, 255, size=(1, 3, *size_px)).astype(np.float32)
     found = run_onnx(path, image)
+    names = [entry.name for entry in onnx.load(path, load_external_data=False).graph.input]
     with torch.inference_mode():
-        expected = dict(
-            zip(output_names, (output.numpy() for output in network(torch.from_numpy(image))), strict=True)
-        )
+        outputs = network(*(torch.from_numpy(values) for values in _inputs(names, image).values()))
+    expected = dict(zip(output_names, (output.numpy() for output in outputs), strict=True))
     depth_error = np.abs(found["depth"] - expected["depth"])
     relative = depth_error / np.maximum(np.abs(expected["depth"]), MIN_COMPARED_DEPTH)
     others = [np.abs(found[name] - expected[name]) for name in output_names if name != "depth"]
@@ -182,11 +221,20 @@ def difference_to_torch(
 def run_onnx(
     file_or_model: Path | onnx.ModelProto, image: NDArray[np.float32], threads: int = 1
 ) -> dict[str, NDArray[np.float32]]:
-    """Every output of a network on the CPU for raw RGB (1, 3, height, width)."""
+    """Every output of a network on the CPU for raw RGB (1, 3, height, width), with every look that it has."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     source = str(file_or_model) if isinstance(file_or_model, Path) else file_or_model.SerializeToString()
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {INPUT_NAME: image}), strict=True))
+    feeds = _inputs([entry.name for entry in session.get_inputs()], image)
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def _inputs(names: Sequence[str], image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """What a network takes: the image and, for one that looks twice, a row through it."""
+    feeds = {INPUT_NAME: image}
+    if FIRST_ROW_NAME in names:
+        feeds[FIRST_ROW_NAME] = np.array([round(FIRST_ROW_SHARE * image.shape[2])], dtype=np.float32)
+    return feeds

@@ -11,10 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from torch import nn
+
 from metric3d_ros.argument_types import height_x_width
 from metric3d_ros.atomic_file import make_output_folder
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
-from metric3d_ros.engines.network_interface import MAX_HEADROOM_DEG
+from metric3d_ros.engines.engine import MAX_HEADROOM_DEG
 from metric3d_ros.errors import Metric3dError
 from training.errors import TrainingError
 from training.export import export_official
@@ -24,6 +26,7 @@ from training.models.nano import Nano, NanoForExport
 from training.onnx_file import weights_sha256, write_onnx
 from training.run_checkpoint import RunCheckpoint, averaged_network, load_run
 from training.trained_network import STRIDE_NANO
+from training.two_looks import TwoLooks
 
 # Half of the pixels this sure are wrong by half: what lies under it is sky or a guess.
 NANO_MIN_CONFIDENCE = 0.5
@@ -42,7 +45,8 @@ def export_run(
     ----------
     size_px : height and width of the input; None for those of the recipe's last stage.
     start_share : of the network that the run began with, in a mean of the weights (``mixed_weights``).
-    headroom_deg : nano's, which the estimator heeds (``engines.engine.ModelInfo``); it changes no weight.
+    headroom_deg : nano's (``engines.engine.ModelInfo``); above 0 it looks twice, with the same weights
+        (``two_looks``).
 
     Raises
     ------
@@ -93,16 +97,22 @@ def export_run(
         raise TrainingError(
             "this run did not begin with an exported network to mix with; leave out --start-share."
         )
-    exported = NanoForExport(network).eval()
+    exported = _for_export(network, height_px, width_px, headroom_deg)
     outputs, size_px = ("depth", "confidence"), (height_px, width_px)
+    looks_twice = isinstance(exported, TwoLooks)
     if start is None:
-        return write_onnx(exported, outputs, size_px, metadata, out)
+        return write_onnx(exported, outputs, size_px, metadata, out, looks_twice=looks_twice)
     # What is at ``out`` stays until the mean is there: a start of another architecture is known last.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=make_output_folder(out.parent)) as workshop:
         unmixed = Path(workshop) / out.name
-        difference = write_onnx(exported, outputs, size_px, metadata, unmixed)
+        difference = write_onnx(exported, outputs, size_px, metadata, unmixed, looks_twice=looks_twice)
         mix_with_start(unmixed, start, start_share, out)
     return difference
+
+
+def _for_export(network: Nano, height_px: int, width_px: int, headroom_deg: float) -> nn.Module:
+    exported = TwoLooks(network, height_px, width_px) if headroom_deg else NanoForExport(network)
+    return exported.eval()
 
 
 def main(arguments: list[str] | None = None) -> int:

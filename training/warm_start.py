@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from training.errors import TrainingError
 from training.models.nano import Nano
+from training.onnx_file import convolutions_of_looks
 
 
 def restore_weights(network: Nano, onnx_file: Path, image: Tensor) -> None:
@@ -37,7 +38,7 @@ def restore_weights(network: Nano, onnx_file: Path, image: Tensor) -> None:
     except (OSError, ValueError, DecodeError) as error:
         raise TrainingError(f"network.initial {onnx_file} cannot be read as ONNX: {error}.") from None
     stored = {tensor.name: torch.tensor(onnx.numpy_helper.to_array(tensor)) for tensor in graph.initializer}
-    exported = [node for node in graph.node if node.op_type == "Conv"]
+    exported = convolutions_of_looks(graph)[0]
     layers = _in_order_of_use(network.eval(), image)
     shapes = [tuple(stored[node.input[1]].shape) for node in exported]
     if len(layers) > len(exported):

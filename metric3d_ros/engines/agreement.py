@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metric3d_ros.engines.engine import DepthEngine, NetworkOutput
+from metric3d_ros.engines.engine import DepthEngine, ModelInfo, NetworkOutput
 from metric3d_ros.errors import EngineError
 
 PERCENTILE = 99.0
@@ -19,6 +19,8 @@ MAX_RELATIVE_ERROR = {"fp32": 0.01, "fp16": 0.05}
 # Depth below this share of the median is compared with that share: relative errors near 0 say nothing.
 SMALL_DEPTH_SHARE = 0.01
 GRAIN = 8.0
+# Where a network that looks twice parts the picture: over its horizon, through its blocks.
+FIRST_ROW_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ def street_picture(height_px: int, width_px: int) -> NDArray[np.uint8]:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
+def street_run(model: ModelInfo) -> tuple[NDArray[np.uint8], int]:
+    """What to run a model on, picture and first row, so that every look it has has something to see."""
+    first_row = round(FIRST_ROW_SHARE * model.input_height_px) if model.looks_twice else 0
+    return street_picture(model.input_height_px, model.input_width_px), first_row
+
+
 def compare(candidate: NetworkOutput, reference: NetworkOutput) -> Agreement:
     """How far one engine's maps are from another's for the same picture."""
     maps = (candidate.depth_canonical, candidate.confidence, candidate.normals)
@@ -93,8 +101,8 @@ def require_agreement(candidate: DepthEngine, reference: DepthEngine, precision:
     EngineError
         If the candidate gives values that are no numbers, or another depth than the reference.
     """
-    picture = street_picture(reference.model.input_height_px, reference.model.input_width_px)
-    agreement = compare(candidate.run(picture), reference.run(picture))
+    street = street_run(reference.model)
+    agreement = compare(candidate.run(*street), reference.run(*street))
     remedy = "use --precision fp32" if precision == "fp16" else "use another engine"
     if not agreement.finite:
         raise EngineError(f"{candidate.identity} gives values that are no numbers; {remedy}.")
@@ -115,6 +123,6 @@ def require_finite(engine: DepthEngine) -> None:
     EngineError
         If the engine fails on it or gives values that are no numbers.
     """
-    output = engine.run(street_picture(engine.model.input_height_px, engine.model.input_width_px))
+    output = engine.run(*street_run(engine.model))
     if not compare(output, output).finite:
         raise EngineError(f"{engine.identity} gives values that are no numbers; use another engine.")

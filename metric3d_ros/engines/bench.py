@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metric3d_ros.engines.agreement import compare, street_picture
+from metric3d_ros.engines.agreement import compare, street_run
 from metric3d_ros.engines.choice import ENGINES, EngineRequest, open_engine
 from metric3d_ros.engines.engine import DepthEngine, NetworkOutput
 from metric3d_ros.engines.tensorrt_api import FP16, FP32
@@ -57,7 +57,8 @@ def bench(
     EngineError
         If not even ONNX Runtime on the CPU runs the network.
     """
-    reference = _picture_through(open_engine(request, REFERENCE))
+    engine = open_engine(request, REFERENCE)
+    reference = engine.run(*street_run(engine.model))
     for name in names:
         for precision in precisions if name in COMPILING else ("file",):
             asked = replace(request, precision=precision if precision in (FP16, FP32) else FP32)
@@ -79,20 +80,16 @@ def _row(request: EngineRequest, row: BenchRow, reference: NetworkOutput, runs: 
         median_ms=float(np.median(laps_ms[:, 0])),
         p90_ms=float(np.percentile(laps_ms[:, 0], 90)),
         cpu_ms=float(np.median(laps_ms[:, 1])),
-        relative_error=compare(_picture_through(engine), reference).relative_error,
+        relative_error=compare(engine.run(*street_run(engine.model)), reference).relative_error,
     )
 
 
 def _laps_ms(engine: DepthEngine, runs: int) -> NDArray[np.float64]:
     """Wall clock and CPU time of each run (runs, 2), after the first few."""
-    picture = street_picture(engine.model.input_height_px, engine.model.input_width_px)
+    street = street_run(engine.model)
     laps = []
     for _ in range(WARM_UP_RUNS + runs):
         before_s = (time.perf_counter(), time.process_time())
-        engine.run(picture)
+        engine.run(*street)
         laps.append((time.perf_counter() - before_s[0], time.process_time() - before_s[1]))
     return 1e3 * np.array(laps[WARM_UP_RUNS:])
-
-
-def _picture_through(engine: DepthEngine) -> NetworkOutput:
-    return engine.run(street_picture(engine.model.input_height_px, engine.model.input_width_px))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
 from metric3d_ros.letterbox import IMAGE_CENTRE
 
+MAX_HEADROOM_DEG = 45.0
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -25,8 +27,9 @@ class ModelInfo:
     min_confidence : confidence under which its depth is no reading; -inf, or none given, keeps all.
     gives_confidence : whether it says how sure it is of each pixel.
     placement : where it wants an image in its input: ``image_centre`` or ``principal_row`` (``letterbox``).
-    headroom_deg : what lies higher than so far over the principal row misleads it about the rest, which it reads
-        in a second look without that (``estimator``); 0 for a single look.
+    looks_twice : whether it reads the rows over one it is told, and all below, in two looks (``DepthEngine.run``).
+    headroom_deg : what lies higher than so far over the principal row misleads it about the rest, so its two looks
+        part there; 0 for a single look.
     """
 
     name: str
@@ -36,6 +39,7 @@ class ModelInfo:
     min_confidence: float = -math.inf
     gives_confidence: bool = False
     placement: str = IMAGE_CENTRE
+    looks_twice: bool = False
     headroom_deg: float = 0.0
 
 
@@ -67,11 +71,16 @@ class DepthEngine(Protocol):
     def identity(self) -> str:
         """The engine, its version and device in a few words, for logs and diagnostics."""
 
-    def run(self, network_image: NDArray[np.uint8]) -> NetworkOutput:
+    def run(self, network_image: NDArray[np.uint8], first_row: int = 0) -> NetworkOutput:
         """Depth of one letterboxed RGB image (input height, input width, 3), uint8.
+
+        Parameters
+        ----------
+        first_row : for a network that looks twice: what lies over this row tells nothing of the rest. The network
+            sees this row and all below with padding over them, and reads what is over them in an overview.
 
         Raises
         ------
         EngineError
-            If the image has another size, or the network fails.
+            If the image has another size, the network looks once and a row is given, or the network fails.
         """

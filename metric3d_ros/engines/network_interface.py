@@ -2,7 +2,8 @@
 
 Files of ``training.export`` take ``image`` and give ``depth`` and, where the network has them, ``confidence`` and
 ``normals``. The community's exports of Metric3D v2 take ``pixel_values`` and give ``predicted_depth`` and
-``predicted_normal``. Both take raw RGB from 0 to 255, (1, 3, H, W). The community's ``normal_confidence`` is the
+``predicted_normal``. Both take raw RGB from 0 to 255, (1, 3, H, W). Files of ours that look twice also take
+``first_row``, where their looks part (``DepthEngine.run``). The community's ``normal_confidence`` is the
 concentration of its normals, not a confidence of its depth, so it is not read.
 """
 
@@ -10,21 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metric3d_ros.canonical import CANONICAL_FOCAL_PX
-from metric3d_ros.engines.engine import ModelInfo, NetworkOutput
+from metric3d_ros.engines.engine import MAX_HEADROOM_DEG, ModelInfo, NetworkOutput
 from metric3d_ros.errors import EngineError
 from metric3d_ros.letterbox import IMAGE_CENTRE, PLACEMENTS
 
 CHANNELS = 3
 RANK_OF_IMAGE_BATCH = 4
+FIRST_ROW_SHAPE = (1,)
 # What Metric3D v2 was trained at, and what a file of free size is run at where nobody says otherwise.
-MAX_HEADROOM_DEG = 45.0
 FREE_SIZE_PX = (616, 1064)
 # Patches are 14 px and the decoder halves their grid: other sizes give maps that are smaller than their image.
 FREE_SIZE_MULTIPLE_PX = 28
@@ -32,16 +33,17 @@ FREE_SIZE_MULTIPLE_PX = 28
 
 @dataclass(frozen=True)
 class TensorNames:
-    """The names of a dialect; None where it has no such map."""
+    """The names of a dialect; None where it has no such tensor."""
 
     image: str
     depth: str
     confidence: str | None
     normals: str | None
+    first_row: str | None = None
 
 
 DIALECTS = (
-    TensorNames(image="image", depth="depth", confidence="confidence", normals="normals"),
+    TensorNames(image="image", depth="depth", confidence="confidence", normals="normals", first_row="first_row"),
     TensorNames(image="pixel_values", depth="predicted_depth", confidence=None, normals="predicted_normal"),
 )
 
@@ -53,7 +55,7 @@ class NetworkInterface:
     Attributes
     ----------
     model : the model, with the size it is run at.
-    names : the tensors that are read; maps that the file does not give are None.
+    names : the tensors that are fed and read; those that the file does not have are None.
     has_free_size : whether the file takes images of other sizes too.
     """
 
@@ -72,14 +74,30 @@ class NetworkInterface:
         names = (self.names.depth, self.names.confidence, self.names.normals)
         return tuple(name for name in names if name is not None)
 
-    def image_batch(self, network_image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The network's input for a letterboxed RGB image (height, width, 3) uint8.
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor to feed."""
+        first_row = {} if self.names.first_row is None else {self.names.first_row: FIRST_ROW_SHAPE}
+        return {self.names.image: self.image_shape, **first_row}
+
+    def feeds(self, network_image: NDArray[np.uint8], first_row: int = 0) -> dict[str, NDArray[np.float32]]:
+        """The network's inputs for a letterboxed RGB image (height, width, 3) uint8 (``DepthEngine.run``).
 
         Raises
         ------
         EngineError
-            If the image has another size.
+            If the image has another size, or the network looks once and a row is given.
         """
+        feeds = {self.names.image: self._image_batch(network_image)}
+        if self.names.first_row is not None:
+            feeds[self.names.first_row] = np.full(FIRST_ROW_SHAPE, first_row, dtype=np.float32)
+        elif first_row:
+            raise EngineError(
+                f"{self.model.name} looks once, not over and under row {first_row}; leave headroom_deg at -1."
+            )
+        return feeds
+
+    def _image_batch(self, network_image: NDArray[np.uint8]) -> NDArray[np.float32]:
         expected = (*self.image_shape[2:], CHANNELS)
         if network_image.shape != expected:
             raise EngineError(
@@ -138,6 +156,8 @@ def read_interface(
         If it is no depth network, or does not take that size.
     """
     names = _dialect(inputs, outputs, source)
+    if names.first_row is not None:
+        _require_first_row(inputs[names.first_row], source)
     height_px, width_px, is_free = _size(inputs[names.image], size_px, source)
     return NetworkInterface(
         model=ModelInfo(
@@ -146,24 +166,26 @@ def read_interface(
             input_width_px=width_px,
             canonical_focal_px=_number(metadata, "canonical_focal_px", CANONICAL_FOCAL_PX, source, above=0.0),
             min_confidence=_number(metadata, "min_confidence", -math.inf, source),
-            gives_confidence=names.confidence in outputs,
+            gives_confidence=names.confidence is not None,
             placement=_placement(metadata, source),
-            headroom_deg=_headroom_deg(metadata, source),
+            looks_twice=names.first_row is not None,
+            headroom_deg=_headroom_deg(metadata, source, looks_twice=names.first_row is not None),
         ),
-        names=TensorNames(
-            image=names.image,
-            depth=names.depth,
-            confidence=names.confidence if names.confidence in outputs else None,
-            normals=names.normals if names.normals in outputs else None,
-        ),
+        names=names,
         has_free_size=is_free,
     )
 
 
 def _dialect(inputs: Mapping[str, Sequence[Any]], outputs: Sequence[str], source: str) -> TensorNames:
+    """The names of the file's dialect, without those of tensors that it does not have."""
+    there = {*inputs, *outputs}
     for names in DIALECTS:
-        if list(inputs) == [names.image] and names.depth in outputs:
-            return names
+        confidence, normals, first_row = (
+            name if name in there else None for name in (names.confidence, names.normals, names.first_row)
+        )
+        wanted = {names.image} if first_row is None else {names.image, first_row}
+        if {*inputs} == wanted and names.depth in outputs:
+            return replace(names, confidence=confidence, normals=normals, first_row=first_row)
     known = " or ".join(f"{names.image} to {names.depth}" for names in DIALECTS)
     raise EngineError(
         f"{source} goes from {_listed(list(inputs))} to {_listed(outputs)}, which is no depth network ({known}); "
@@ -216,8 +238,21 @@ def _placement(metadata: Mapping[str, str], source: str) -> str:
     return placement
 
 
-def _headroom_deg(metadata: Mapping[str, str], source: str) -> float:
+def _require_first_row(shape: Sequence[Any], source: str) -> None:
+    if tuple(shape) != FIRST_ROW_SHAPE:
+        raise EngineError(
+            f"{source} takes a first_row of shape {tuple(shape)}, not one number {FIRST_ROW_SHAPE}; "
+            "export it with training.run_export."
+        )
+
+
+def _headroom_deg(metadata: Mapping[str, str], source: str, *, looks_twice: bool) -> float:
     angle_deg = _number(metadata, "headroom_deg", 0.0, source)
+    if angle_deg > 0 and not looks_twice:
+        raise EngineError(
+            f"{source} says headroom_deg is {angle_deg:g} but has no input first_row, so it looks once: "
+            "export it again."
+        )
     if not 0 <= angle_deg < MAX_HEADROOM_DEG:
         raise EngineError(
             f"{source} says headroom_deg is {angle_deg:g}; it must be from 0 to below {MAX_HEADROOM_DEG:g}: "

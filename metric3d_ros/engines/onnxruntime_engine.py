@@ -47,7 +47,10 @@ class OnnxRuntimeEngine:
         self._path = path
         self._session = _open_session(path, threads, provider, provider_options or {})
         self.interface = _interface(self._session, path, size_px)
-        self._image_type = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
+        self._types = {
+            entry.name: np.float16 if entry.type == "tensor(float16)" else np.float32
+            for entry in self._session.get_inputs()
+        }
 
     @property
     def model(self) -> ModelInfo:
@@ -60,12 +63,15 @@ class OnnxRuntimeEngine:
         provider = self._session.get_providers()[0]
         return f"onnxruntime {onnxruntime.__version__} {provider} {self._path.name}"
 
-    def run(self, network_image: NDArray[np.uint8]) -> NetworkOutput:
+    def run(self, network_image: NDArray[np.uint8], first_row: int = 0) -> NetworkOutput:
         """Maps of one letterboxed RGB image (input height, input width, 3), uint8."""
         names = list(self.interface.outputs)
-        batch = self.interface.image_batch(network_image).astype(self._image_type, copy=False)
+        feeds = {
+            name: values.astype(self._types[name], copy=False)
+            for name, values in self.interface.feeds(network_image, first_row).items()
+        }
         try:
-            values = self._session.run(names, {self.interface.names.image: batch})
+            values = self._session.run(names, feeds)
         except Exception as error:
             raise EngineError(f"{self._path.name} failed on an image: {error}") from error
         return self.interface.network_output(dict(zip(names, values, strict=True)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,9 +70,9 @@ class TensorRtEngine:
         """The engine in a few words."""
         return self._identity
 
-    def run(self, network_image: NDArray[np.uint8]) -> NetworkOutput:
+    def run(self, network_image: NDArray[np.uint8], first_row: int = 0) -> NetworkOutput:
         """Maps of one letterboxed RGB image (input height, input width, 3), uint8."""
-        return self.interface.network_output(self._work.do(self.interface.image_batch(network_image)))
+        return self.interface.network_output(self._work.do(self.interface.feeds(network_image, first_row)))
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ class _Work:
             self.close()
             raise
 
-    def do(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """The outputs for one input batch, by name."""
+    def do(self, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        """The outputs for the inputs of one image, by name."""
         # Any thread may call, and a thread has no GPU until it says so.
         self._driver.make_current()
         for buffer in self._buffers:
             if buffer.tensor.is_input:
-                np.copyto(buffer.values, batch, casting="same_kind")
+                np.copyto(buffer.values, feeds[buffer.tensor.name], casting="same_kind")
         if self._graph:
             self._driver.launch_graph(self._graph, self._stream)
         else:
@@ -178,7 +178,7 @@ class _Work:
 def _require_tensors(tensors: Sequence[PlanTensor], interface: NetworkInterface) -> None:
     inputs = {tensor.name: tensor.shape for tensor in tensors if tensor.is_input}
     outputs = {tensor.name for tensor in tensors if not tensor.is_input}
-    expected = {interface.names.image: interface.image_shape}
+    expected = interface.input_shapes
     if inputs != expected or not outputs.issuperset(interface.outputs):
         raise EngineError(
             f"the plan goes from {inputs} to {sorted(outputs)}, but {interface.model.name} from {expected} to "

@@ -52,7 +52,7 @@ class StandInEngine:
         self.value = 2.0
         self.runs = 0
 
-    def run(self, network_image: np.ndarray) -> NetworkOutput:
+    def run(self, network_image: np.ndarray, first_row: int = 0) -> NetworkOutput:
         self.runs += 1
         time.sleep(self.seconds)
         if self.failure is not None:

@@ -166,8 +166,8 @@ class Spoiled:
     def __init__(self, engine, change):
         self.model, self.identity, self._engine, self._change = engine.model, "spoiled engine", engine, change
 
-    def run(self, network_image):
-        output = self._engine.run(network_image)
+    def run(self, network_image, first_row=0):
+        output = self._engine.run(network_image, first_row)
         return NetworkOutput(self._change(output.depth_canonical), output.confidence, output.normals)
 
 

@@ -53,47 +53,57 @@ def test_a_network_may_want_the_principal_row_in_its_middle(tmp_path):
     np.testing.assert_allclose(depth_m[70:], 200 * 500 * (16 / 60) / 1000, rtol=1e-5)
 
 
-class BrightnessEngine:
-    """Depth everywhere is the mean of the red channel: every pixel tells of the whole input."""
+class PartedEngine:
+    """Remembers at which rows it was told to part its images."""
 
-    def __init__(self, headroom_deg: float) -> None:
-        self.model = ModelInfo("brightness", 100, 100, placement=PRINCIPAL_ROW, headroom_deg=headroom_deg)
-        self.looks = 0
+    def __init__(self, headroom_deg: float, looks_twice: bool = True) -> None:
+        self.model = ModelInfo(
+            "parted", 100, 100, placement=PRINCIPAL_ROW, looks_twice=looks_twice, headroom_deg=headroom_deg
+        )
+        self.first_rows: list[int] = []
 
-    def run(self, image: np.ndarray) -> NetworkOutput:
-        self.looks += 1
-        self._depth = np.full(image.shape[:2], image[..., 0].mean(), dtype=np.float32)
-        return NetworkOutput(self._depth, confidence=self._depth / 255)
-
-
-def test_what_rises_over_the_headroom_tells_nothing_of_what_lies_below():
-    """The principal row is 49.5; 10 degrees at 100 px of focal length are 17.6 rows over it."""
-    camera, depths = PinholeCamera(100, 100, 100, 100, 49.5, 49.5), {}
-    for top in (0, 255):
-        image = image_of(80)
-        image[:30] = top
-        engine = BrightnessEngine(headroom_deg=10.0)
-        depths[top] = MetricDepthEstimator(engine).predict(image, camera).depth_m * 10
-        assert engine.looks == 2
-    np.testing.assert_array_equal(depths[0][32:], depths[255][32:])
-    np.testing.assert_allclose(depths[0][32:], (32 * 124 + 68 * 80) / 100, rtol=1e-5)
-    np.testing.assert_allclose(depths[0][:32], 0.7 * 80, rtol=1e-5)
-    np.testing.assert_allclose(depths[255][:32], 0.3 * 255 + 0.7 * 80, rtol=1e-5)
+    def run(self, image: np.ndarray, first_row: int = 0) -> NetworkOutput:
+        self.first_rows.append(first_row)
+        return NetworkOutput(np.ones(image.shape[:2], dtype=np.float32))
 
 
-def test_the_user_may_want_one_look_or_another_headroom():
-    camera = PinholeCamera(100, 100, 100, 100, 49.5, 49.5)
-    for headroom_deg, looks in ((None, 2), (0.0, 1), (5.0, 2)):
-        engine = BrightnessEngine(headroom_deg=10.0)
-        MetricDepthEstimator(engine, headroom_deg=headroom_deg).predict(image_of(80), camera)
-        assert engine.looks == looks
+@pytest.mark.parametrize(
+    ("asked_deg", "cy", "first_row"),
+    [(None, 49.5, 32), (5.0, 49.5, 41), (0.0, 49.5, 0), (30.0, 49.5, 0), (None, 10.0, 0)],
+    ids=["the model's own", "the user's", "none", "over the image", "over an image that begins low"],
+)
+def test_the_looks_part_at_the_headroom_over_the_principal_row(asked_deg, cy, first_row):
+    """At 100 px of focal length, 10 degrees are 17.6 rows, 5 are 8.7; a row over the content parts nothing."""
+    engine = PartedEngine(headroom_deg=10.0)
+    camera = PinholeCamera(100, 100, 100, 100, 49.5, cy)
+    MetricDepthEstimator(engine, headroom_deg=asked_deg).predict(image_of(80), camera)
+    assert engine.first_rows == [first_row]
 
 
-@pytest.mark.parametrize(("headroom_deg", "cy"), [(0.0, 49.5), (30.0, 49.5), (10.0, 10.0)])
-def test_one_look_is_enough_where_nothing_is_over_the_headroom(headroom_deg, cy):
-    engine = BrightnessEngine(headroom_deg)
-    MetricDepthEstimator(engine).predict(image_of(80), PinholeCamera(100, 100, 100, 100, 49.5, cy))
-    assert engine.looks == 1
+def test_what_rises_over_the_headroom_is_read_in_another_look(tmp_path):
+    """The network gives red below the row that parts it and green above."""
+    path = write_network(
+        tmp_path / "twice.onnx",
+        first_row_shape=[1],
+        metadata={"placement": "principal_row", "headroom_deg": "10", "min_confidence": "0"},
+    )
+    camera = PinholeCamera(64, 32, 50, 50, 31.5, 15.5)
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[..., :2] = (200, 100)
+    engine = OnnxRuntimeEngine(path)
+    depth_m = MetricDepthEstimator(engine).predict(image, camera).depth_m
+    # 10 degrees are 8.8 rows over row 15.5.
+    np.testing.assert_allclose(depth_m[:7], 100 * 50 / 1000, rtol=1e-5)
+    np.testing.assert_allclose(depth_m[7:], 200 * 50 / 1000, rtol=1e-5)
+    everything_m = MetricDepthEstimator(engine, headroom_deg=0.0).predict(image, camera).depth_m
+    np.testing.assert_allclose(everything_m, 200 * 50 / 1000, rtol=1e-5)
+
+
+def test_headroom_is_for_networks_that_look_twice():
+    engine = PartedEngine(headroom_deg=0.0, looks_twice=False)
+    MetricDepthEstimator(engine)
+    with pytest.raises(EngineError, match="headroom_deg is 6, but parted looks once; leave it at -1"):
+        MetricDepthEstimator(engine, headroom_deg=6.0)
 
 
 def test_no_reading_is_nan(channel_network):

@@ -36,6 +36,22 @@ def test_community_files_load(tmp_path, rank):
     assert OnnxRuntimeEngine(write_network(tmp_path / "ours.onnx")).model.gives_confidence
 
 
+def test_a_network_that_looks_twice_is_told_where(tmp_path):
+    picture = street_picture(32, 64)
+    path = write_network(tmp_path / "twice.onnx", first_row_shape=[1], metadata={"headroom_deg": "6"})
+    engine = OnnxRuntimeEngine(path)
+    assert engine.model.looks_twice
+    assert engine.model.headroom_deg == 6
+    np.testing.assert_array_equal(engine.run(picture).depth_canonical, picture[..., 0])
+    parted = engine.run(picture, first_row=12).depth_canonical
+    np.testing.assert_array_equal(parted[:12], picture[:12, :, 1])
+    np.testing.assert_array_equal(parted[12:], picture[12:, :, 0])
+    once = OnnxRuntimeEngine(write_network(tmp_path / "once.onnx"))
+    assert not once.model.looks_twice
+    with pytest.raises(EngineError, match="once looks once, not over and under row 12"):
+        once.run(picture, first_row=12)
+
+
 def test_a_file_of_free_size_is_run_at_the_size_it_was_trained_at(tmp_path):
     model = OnnxRuntimeEngine(community(tmp_path / "free.onnx")).model
     assert (model.input_height_px, model.input_width_px) == FREE_SIZE_PX == (616, 1064)
@@ -72,7 +88,12 @@ NO_DEPTH_NETWORK = [
     ({"metadata": {"canonical_focal_px": "0"}}, "canonical_focal_px is '0'; it must be"),
     ({"metadata": {"min_confidence": "nan"}}, "min_confidence is 'nan'; it must be a number"),
     ({"metadata": {"placement": "left"}}, "placement is 'left'; it must be image_centre or principal_row"),
-    ({"metadata": {"headroom_deg": "60"}}, "headroom_deg is 60; it must be from 0 to below 45"),
+    ({"metadata": {"headroom_deg": "6"}}, "headroom_deg is 6 but has no input first_row, so it looks once"),
+    (
+        {"metadata": {"headroom_deg": "60"}, "first_row_shape": [1]},
+        "headroom_deg is 60; it must be from 0 to below 45",
+    ),
+    ({"first_row_shape": [1, 1]}, r"first_row of shape \(1, 1\), not one number \(1,\)"),
     ({"metadata": {"headroom_deg": "high"}}, "headroom_deg is 'high'; it must be a number"),
 ]
 

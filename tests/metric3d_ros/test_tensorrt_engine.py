@@ -84,6 +84,15 @@ def test_depth_confidence_and_normals_are_those_of_onnx_runtime(gpu, network):
     assert engine.identity == "tensorrt 10.7.0 fp32 (strong types) on Fake GPU red.onnx"
 
 
+def test_a_network_that_looks_twice_is_told_where_its_looks_part(gpu, tmp_path):
+    path = write_network(tmp_path / "twice.onnx", first_row_shape=[1], metadata={"headroom_deg": "6"})
+    engine, reference = open_tensorrt_engine(path, "fp32"), OnnxRuntimeEngine(path)
+    for first_row in (12, 0, 31):
+        found = engine.run(PICTURE, first_row).depth_canonical
+        np.testing.assert_array_equal(found, reference.run(PICTURE, first_row).depth_canonical)
+        np.testing.assert_array_equal(found[:first_row], PICTURE[:first_row, :, 1])
+
+
 def test_an_image_is_one_launch_of_a_graph(gpu, network):
     driver, _ = gpu()
     engine = open_tensorrt_engine(network, "fp32")

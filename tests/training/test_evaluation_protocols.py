@@ -28,7 +28,7 @@ class FlatEngine:
     model = ModelInfo("flat", input_width_px=1064, input_height_px=616)
     identity = "flat"
 
-    def run(self, network_image: np.ndarray) -> NetworkOutput:
+    def run(self, network_image: np.ndarray, first_row: int = 0) -> NetworkOutput:
         assert network_image.shape == (616, 1064, 3)
         return NetworkOutput(np.full((616, 1064), CANONICAL, np.float32))
 

@@ -63,7 +63,8 @@ def test_depth_is_positive_and_finite_whatever_the_image(image):
         "noise": np.random.default_rng(0).uniform(0, 255, (1, 3, HEIGHT_PX, WIDTH_PX)),
     }[image].astype(np.float32)
     session = onnxruntime.InferenceSession(str(model_path("nano")), providers=["CPUExecutionProvider"])
-    depth, confidence = session.run(["depth", "confidence"], {"image": pixels})
+    first_row = np.array([112], dtype=np.float32)
+    depth, confidence = session.run(["depth", "confidence"], {"image": pixels, "first_row": first_row})
     assert depth.shape == confidence.shape == (1, 1, HEIGHT_PX, WIDTH_PX)
     assert np.isfinite(depth).all()
     assert (depth > 0).all()

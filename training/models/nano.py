@@ -196,8 +196,12 @@ class NanoForExport(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Canonical depth, strictly positive and finite, and confidence in [0, 1]; (1, 1, height, width) each."""
         log_depth, confidence_logit = self.network(image)
-        log_depth = log_depth.clamp(math.log(MIN_CANONICAL_DEPTH), math.log(MAX_CANONICAL_DEPTH))
-        return log_depth.exp(), torch.sigmoid(confidence_logit)
+        return bounded_depth(log_depth), torch.sigmoid(confidence_logit)
+
+
+def bounded_depth(log_depth: Tensor) -> Tensor:
+    """Canonical depth within what any image can hold, strictly positive and finite."""
+    return log_depth.clamp(math.log(MIN_CANONICAL_DEPTH), math.log(MAX_CANONICAL_DEPTH)).exp()
 
 
 def pixel_grid(image: Tensor, height_px: int, width_px: int) -> Tensor:

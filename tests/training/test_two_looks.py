@@ -1,0 +1,141 @@
+"""A graph that looks twice: what each look sees, how it is put together, and what its file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn import functional
+
+from metric3d_ros.letterbox import PADDING_RGB
+from training.errors import TrainingError
+from training.mixed_weights import mix_with_start
+from training.models.nano import Nano, NanoForExport
+from training.onnx_file import convolutions_of_looks, run_onnx, write_onnx
+from training.two_looks import TwoLooks, overview_size_px
+from training.warm_start import restore_weights
+
+SMALL = {"widths": (4, 4, 8, 8, 8), "depths": (1, 1, 1, 1), "decoder_widths": (8, 8, 8)}
+SIZE_PX, OVERVIEW_PX = (96, 192), (64, 128)
+OUTPUTS = ("depth", "confidence")
+IMAGE = np.random.default_rng(0).uniform(0, 255, (1, 3, *SIZE_PX)).astype(np.float32)
+
+
+def _network(seed: int) -> Nano:
+    torch.manual_seed(seed)
+    network = Nano(**SMALL)
+    torch.nn.init.normal_(network.head.weight, std=0.3)
+    return network.eval()
+
+
+def _exported(path: Path, seed: int) -> Path:
+    write_onnx(TwoLooks(_network(seed), *SIZE_PX).eval(), OUTPUTS, SIZE_PX, {}, path, looks_twice=True)
+    return path
+
+
+def _once(network: Nano, image: torch.Tensor) -> list[np.ndarray]:
+    with torch.inference_mode():
+        return [output[0, 0].numpy() for output in NanoForExport(network)(image)]
+
+
+def _twice(network: Nano, image: torch.Tensor, first_row: int) -> list[np.ndarray]:
+    with torch.inference_mode():
+        outputs = TwoLooks(network, *SIZE_PX).eval()(image, torch.tensor([float(first_row)]))
+    return [output[0, 0].numpy() for output in outputs]
+
+
+def test_below_the_row_the_network_sees_padding_over_it():
+    network, image = _network(1), torch.from_numpy(IMAGE)
+    parted = image.clone()
+    parted[:, :, :20] = torch.tensor(PADDING_RGB).view(1, 3, 1, 1)
+    for found, expected in zip(_twice(network, image, 20), _once(network, parted), strict=True):
+        np.testing.assert_allclose(found[20:], expected[20:], rtol=1e-5)
+    changed = image.clone()
+    changed[:, :, :20] = 255 - changed[:, :, :20]
+    for found, before in zip(_twice(network, changed, 20), _twice(network, image, 20), strict=True):
+        np.testing.assert_array_equal(found[20:], before[20:])
+        assert not np.allclose(found[:20], before[:20])
+
+
+def test_over_the_row_is_an_overview_at_the_scale_of_what_lies_below():
+    """What both looks see has the same mean log depth, weighted by both confidences, every fourth pixel of it."""
+    network, image, first_row = _network(1), torch.from_numpy(IMAGE), 20
+    smaller = functional.interpolate(image, size=OVERVIEW_PX, mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        log_depth, logit = network(smaller)
+    log_over, confidence_over = (
+        functional.interpolate(part, size=SIZE_PX, mode="bilinear", align_corners=False)[0, 0].numpy()
+        for part in (log_depth, torch.sigmoid(logit))
+    )
+    depth, confidence = _twice(network, image, first_row)
+    np.testing.assert_allclose(confidence[:first_row], confidence_over[:first_row], rtol=1e-4)
+    weight = (confidence * confidence_over)[first_row::4, ::4]
+    difference = (np.log(depth) - log_over)[first_row::4, ::4]
+    scale = np.exp((weight * difference).sum() / weight.sum())
+    np.testing.assert_allclose(depth[:first_row], scale * np.exp(log_over[:first_row]), rtol=1e-4)
+
+
+def test_an_overview_of_which_nothing_is_known_below_has_its_own_scale():
+    """Two thirds of the pixels a side see two thirds of the focal length: the same metres, 1.5 canonical ones."""
+    network, image = _network(1), torch.from_numpy(IMAGE)
+    smaller = functional.interpolate(image, size=OVERVIEW_PX, mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        log_over = functional.interpolate(network(smaller)[0], size=SIZE_PX, mode="bilinear", align_corners=False)
+    depth, _ = _twice(network, image, SIZE_PX[0])
+    np.testing.assert_allclose(depth, np.exp(log_over[0, 0].numpy()) / 1.5, rtol=1e-4)
+
+
+def test_without_a_row_it_is_the_network_alone():
+    network, image = _network(1), torch.from_numpy(IMAGE)
+    for found, expected in zip(_twice(network, image, 0), _once(network, image), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_file_holds_the_weights_once(tmp_path):
+    path = _exported(tmp_path / "twice.onnx", seed=1)
+    once = write_network_once(tmp_path / "once.onnx")
+    assert path.stat().st_size - once.stat().st_size < 50_000
+    looks = convolutions_of_looks(onnx.load(path).graph)
+    assert len(looks) == 2
+    assert [node.input[1] for node in looks[0]] == [node.input[1] for node in looks[1]]
+
+
+def write_network_once(path: Path) -> Path:
+    write_onnx(NanoForExport(_network(1)).eval(), OUTPUTS, SIZE_PX, {}, path)
+    return path
+
+
+def test_a_run_may_begin_with_such_a_file(tmp_path):
+    path, network = _exported(tmp_path / "twice.onnx", seed=1), Nano(**SMALL)
+    restore_weights(network, path, torch.from_numpy(IMAGE))
+    for found, expected in zip(
+        _once(network, torch.from_numpy(IMAGE)), _once(_network(1), torch.from_numpy(IMAGE)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("start_looks_twice", [True, False])
+def test_it_may_be_mixed_with_a_start_that_looks_once_or_twice(tmp_path, start_looks_twice):
+    start = tmp_path / "start.onnx"
+    if start_looks_twice:
+        _exported(start, seed=2)
+    else:
+        write_onnx(NanoForExport(_network(2)).eval(), OUTPUTS, SIZE_PX, {}, start)
+    trained, expected = _exported(tmp_path / "trained.onnx", seed=1), _exported(tmp_path / "same.onnx", seed=2)
+    mixed = tmp_path / "mixed.onnx"
+    mix_with_start(trained, start, 1.0, mixed)
+    for name, values in run_onnx(expected, IMAGE).items():
+        np.testing.assert_allclose(run_onnx(mixed, IMAGE)[name], values, rtol=1e-5)
+    assert mixed.stat().st_size < 1.01 * trained.stat().st_size
+    mix_with_start(trained, start, 0.5, mixed)
+    assert not np.allclose(run_onnx(mixed, IMAGE)["depth"], run_onnx(trained, IMAGE)["depth"])
+
+
+def test_an_overview_is_smaller_and_of_the_same_shape():
+    assert overview_size_px(352, 1056) == (256, 768)
+    for size_px in ((32, 64), (64, 160), (32, 32)):
+        with pytest.raises(TrainingError, match="no smaller or of another shape"):
+            overview_size_px(*size_px)
