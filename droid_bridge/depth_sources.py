@@ -50,12 +50,32 @@ class DepthNoise:
         return np.asarray(depth_m * (1 + self.pixel_sigma * regions).clip(0.1) * frame_factor, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How a depth network is run; ``MetricDepthEstimator`` says more.
+
+    Attributes
+    ----------
+    threads : of the network.
+    camera_height_m : of the lens above flat ground, which gives depth its scale; None leaves the network's.
+    headroom_deg : what lies higher tells the network nothing of the rest; None takes the model's own.
+    """
+
+    threads: int = 1
+    camera_height_m: float | None = None
+    headroom_deg: float | None = None
+
+    def node_parameters(self) -> dict[str, str]:
+        """The depth node's parameters that say the same, threads left to the node."""
+        chosen = {"camera_height_m": self.camera_height_m, "headroom_deg": self.headroom_deg}
+        return {name: str(value) for name, value in chosen.items() if value is not None}
+
+
 def open_depth(
     name: str,
     source: FrameSource,
     noise: DepthNoise | None,
-    threads: int = 1,
-    camera_height_m: float | None = None,
+    network: NetworkOptions | None = None,
 ) -> DepthSource:
     """What gives the frames of a recording their depth.
 
@@ -65,20 +85,21 @@ def open_depth(
         reading) named like the images; or a depth network, by its model's name or its ONNX file.
     source : the recording.
     noise : put on top; None for none.
-    threads : of the network.
-    camera_height_m : what gives a network's depth its scale, as `MetricDepthEstimator` takes it.
+    network : how a network is run; None for one thread and all else its own.
 
     Raises
     ------
     DroidBridgeError
-        If the folder has not one PNG for each image, there is noise but no depth, or a camera height but no
-        network.
+        If the folder has not one PNG for each image, there is noise but no depth, or something is told to a
+        network that there is not.
     Metric3dError
         If there is no such network, or it cannot be loaded.
     """
-    if camera_height_m is not None and not is_network(name):
+    network = network or NetworkOptions()
+    if network.node_parameters() and not is_network(name):
         raise DroidBridgeError(
-            f"--camera-height gives a network's depth its scale, but --depth is {name}; leave one of them out."
+            f"--camera-height and --headroom-deg tell a depth network something, but --depth is {name}; leave "
+            "them out or name a network."
         )
     if name == "none":
         if noise is not None:
@@ -90,7 +111,12 @@ def open_depth(
         given = _FolderDepth(Path(name).expanduser(), source)
     else:
         given = _NetworkDepth(
-            MetricDepthEstimator.from_model(name, threads=threads, camera_height_m=camera_height_m)
+            MetricDepthEstimator.from_model(
+                name,
+                network.threads,
+                camera_height_m=network.camera_height_m,
+                headroom_deg=network.headroom_deg,
+            )
         )
     return given if noise is None else _NoisyDepth(given, noise)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from droid_bridge.depth_sources import DepthNoise, is_network, open_depth
+from droid_bridge.depth_sources import DepthNoise, NetworkOptions, is_network, open_depth
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.graph import GraphProcesses
 from droid_bridge.offline_tracking import frames_ahead
@@ -84,7 +84,7 @@ def track_over_ros(
     out: Path,
     frames: int | None = None,
     slam_parameters: Mapping[str, str] | None = None,
-    camera_height_m: float | None = None,
+    network: NetworkOptions | None = None,
 ) -> Tracked:
     """Track a recording through the graph; what it leaves is what `offline_tracking.track_recording` leaves.
 
@@ -93,7 +93,7 @@ def track_over_ros(
 
     Parameters
     ----------
-    source, depth, noise, camera_height_m : the recording and its prior, as `depth_sources.open_depth` takes them.
+    source, depth, noise, network : the recording and its prior, as `depth_sources.open_depth` takes them.
     out : folder of the trajectory files and the nodes' logs.
     frames : how many; None is all.
     slam_parameters : further parameters of the SLAM node.
@@ -105,18 +105,15 @@ def track_over_ros(
     """
     _require_ros()
     by_node = noise is None and is_network(depth)
-    if by_node:
-        give_depth = open_depth(NO_DEPTH, source, None)
-    else:
-        give_depth = open_depth(depth, source, noise, camera_height_m=camera_height_m)
+    give_depth = open_depth(NO_DEPTH, source, None) if by_node else open_depth(depth, source, noise, network)
     count = len(source) if frames is None else min(frames, len(source))
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".bag.", dir=out) as folder:
         bag = Path(folder) / "drive.mcap"
         write_source(source, bag, frames=frames_ahead(source, give_depth, count), max_frames=count)
         prior = depth if by_node or depth == NO_DEPTH else DEPTH_IN_BAG
-        height = {} if camera_height_m is None else {"camera_height_m": str(camera_height_m)}
-        playback = play_through_graph(bag, out, prior, slam_parameters, height)
+        depth_parameters = {} if network is None else network.node_parameters()
+        playback = play_through_graph(bag, out, prior, slam_parameters, depth_parameters)
     most_rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return Tracked(
         trajectory=read_tum(out / TUM_FILE),

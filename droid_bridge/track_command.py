@@ -19,7 +19,7 @@ from rich.progress import (
 
 from droid_bridge.back_end_options import BackEndOptions
 from droid_bridge.dense_map import DenseMapOptions
-from droid_bridge.depth_sources import OWN_DEPTH, DepthNoise, open_depth
+from droid_bridge.depth_sources import OWN_DEPTH, DepthNoise, NetworkOptions, open_depth
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.evaluation.segments import KITTI_LENGTHS_M
 from droid_bridge.graph_tracking import track_over_ros
@@ -27,7 +27,7 @@ from droid_bridge.matching.choice import MATCHERS
 from droid_bridge.odometry_config import OdometryConfig
 from droid_bridge.offline_tracking import MAP_FILE, track_recording
 from droid_bridge.tracking_metrics import METRICS_FILE, Tracked, metrics
-from metric3d_ros.argument_types import depth_noise, lengths_m, positive_float, positive_int
+from metric3d_ros.argument_types import add_headroom_flag, depth_noise, lengths_m, positive_float, positive_int
 from metric3d_ros.atomic_file import write_json
 from metric3d_ros.camera_file import read_camera_file
 from metric3d_ros.datasets.detection import open_recording
@@ -86,6 +86,7 @@ def register_track(commands: argparse._SubParsersAction[Any]) -> None:
         metavar="M",
         help="of the lens above flat ground, which gives a network's depth its scale (default: the network's own)",
     )
+    add_headroom_flag(parser)
     parser.add_argument("--matcher", choices=MATCHERS, default="optical_flow", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="torch device of the solver and the learned matcher (cpu)")
     parser.add_argument("--threads", type=positive_int, default=1, help="of the depth network (1)")
@@ -135,7 +136,7 @@ def _track(arguments: argparse.Namespace) -> int:
 def _track_offline(
     arguments: argparse.Namespace, source: FrameSource, noise: DepthNoise | None, frames: int
 ) -> Tracked:
-    depth = open_depth(arguments.depth, source, noise, arguments.threads, arguments.camera_height)
+    depth = open_depth(arguments.depth, source, noise, _network_options(arguments))
     config = replace(
         OdometryConfig(),
         scale_prior=arguments.depth != "none",
@@ -174,8 +175,12 @@ def _track_over_ros(
         "global_adjustment": str(arguments.global_adjustment).lower(),
     }
     return track_over_ros(
-        source, arguments.depth, noise, arguments.out, frames, parameters, arguments.camera_height
+        source, arguments.depth, noise, arguments.out, frames, parameters, _network_options(arguments)
     )
+
+
+def _network_options(arguments: argparse.Namespace) -> NetworkOptions:
+    return NetworkOptions(arguments.threads, arguments.camera_height, arguments.headroom_deg)
 
 
 def _open_source(arguments: argparse.Namespace) -> FrameSource:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+from metric3d_ros.engines.engine import MAX_HEADROOM_DEG
+
 
 def positive_float(text: str) -> float:
     """A finite number above 0."""
@@ -36,6 +38,25 @@ def from_zero_int(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
+
+
+def headroom_deg(text: str) -> float:
+    """An angle over the principal row, from 0 to below ``MAX_HEADROOM_DEG``."""
+    value = from_zero_float(text)
+    if value >= MAX_HEADROOM_DEG:
+        raise argparse.ArgumentTypeError(f"{text} degrees are not below {MAX_HEADROOM_DEG:g}")
+    return value
+
+
+def add_headroom_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--headroom-deg`` of whatever runs a depth network."""
+    parser.add_argument(
+        "--headroom-deg",
+        type=headroom_deg,
+        metavar="DEG",
+        help="what lies higher over the principal row tells a network that looks twice nothing of the rest; 0 "
+        "indoors and where the camera is not level (default: the model's own)",
+    )
 
 
 def lengths_m(text: str) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from metric3d_ros.argument_types import add_headroom_flag
 from metric3d_ros.datasets.image_files import read_rgb
 from metric3d_ros.engines.choice import AUTO, ENGINES
 from metric3d_ros.engines.tensorrt_api import FP32, PRECISIONS
@@ -91,6 +92,7 @@ def add_photo_flags(parser: argparse.ArgumentParser) -> None:
         "--rectified", action="store_true", help="images are rectified: take the camera file's projection_matrix"
     )
     parser.add_argument("--model", default="nano", help="model name or ONNX file (default: %(default)s)")
+    add_headroom_flag(parser)
     parser.add_argument("--engine", choices=(AUTO, *ENGINES), default=AUTO, help="default: %(default)s")
     parser.add_argument("--precision", choices=PRECISIONS, default=FP32, help="default: %(default)s")
 
@@ -103,7 +105,12 @@ def open_estimator(arguments: argparse.Namespace) -> MetricDepthEstimator:
     EngineError
         If it cannot be loaded.
     """
-    return MetricDepthEstimator.from_model(arguments.model, engine=arguments.engine, precision=arguments.precision)
+    return MetricDepthEstimator.from_model(
+        arguments.model,
+        engine=arguments.engine,
+        precision=arguments.precision,
+        headroom_deg=arguments.headroom_deg,
+    )
 
 
 def camera_knowledge(arguments: argparse.Namespace) -> CameraKnowledge:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from droid_bridge.benchmark.jobs import BenchmarkJob, open_source
-from droid_bridge.depth_sources import OWN_DEPTH, DepthNoise, open_depth
+from droid_bridge.depth_sources import OWN_DEPTH, DepthNoise, NetworkOptions, open_depth
 from droid_bridge.errors import DroidBridgeError
 from metric3d_ros.atomic_file import replaced_when_done
 from metric3d_ros.datasets.frame import Frame
@@ -69,7 +69,7 @@ def _samples(job: BenchmarkJob) -> Iterator[tuple[Frame, Frame]]:
     source = open_source(job, with_depth=True)
     request = job.request
     noise = None if request.depth_noise is None else DepthNoise(*request.depth_noise, request.noise_seed)
-    prior = open_depth(request.depth, source, noise, request.threads)
+    prior = open_depth(request.depth, source, noise, NetworkOptions(request.threads))
     chosen = {round((i + 0.5) / _SAMPLES * len(source) - 0.5) for i in range(_SAMPLES)}
     for index in sorted(chosen):
         frame = source[index]

@@ -83,7 +83,8 @@ class DepthNode(AutostartNode):
             return TransitionCallbackReturn.FAILURE
         self._building_since_s = time.monotonic()
         try:
-            self._engine = open_engine_of(self)
+            engine, tuning = open_engine_of(self), tuning_of(self)
+            estimator = tuning.estimator(engine)
         except Metric3dError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -91,8 +92,7 @@ class DepthNode(AutostartNode):
             self._building_since_s = None
         # Opening a GPU costs some of its memory, which an engine on the CPU leaves alone.
         self._gpu = None if self.value_of("engine") == CPU else GpuMemory()
-        self._tuning = tuning_of(self)
-        self._estimator = self._tuning.estimator(self._engine)
+        self._engine, self._tuning, self._estimator = engine, tuning, estimator
         self._outputs = DepthOutputs(self, self._engine.model)
         self._worker = DepthWorker(self._on_result, self._warn, self._statistics)
         self._create_subscriptions()
@@ -164,8 +164,12 @@ class DepthNode(AutostartNode):
         if reason:
             return SetParametersResult(successful=False, reason=reason)
         if self._engine is not None:
-            self._tuning = tuning_of(self, changes)
-            self._estimator = self._tuning.estimator(self._engine, self._estimator)
+            tuning = tuning_of(self, changes)
+            try:
+                self._estimator = tuning.estimator(self._engine, self._estimator)
+            except Metric3dError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            self._tuning = tuning
         return SetParametersResult(successful=True)
 
     def _on_camera_info(self, info: CameraInfo) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 from metric3d_ros.camera_height import KnownCameraHeight
 from metric3d_ros.engines.choice import AUTO, CHOICES, EngineRequest, open_engine
-from metric3d_ros.engines.engine import DepthEngine
-from metric3d_ros.engines.network_interface import MAX_HEADROOM_DEG
+from metric3d_ros.engines.engine import MAX_HEADROOM_DEG, DepthEngine
 from metric3d_ros.engines.tensorrt_api import FP32
 from metric3d_ros.estimator import MAX_DEPTH_M, MetricDepthEstimator
 from metric3d_ros.model_zoo import model_path
@@ -50,6 +49,8 @@ class DepthTuning:
         ------
         CameraError
             If the camera height is not a positive number.
+        EngineError
+            If headroom is asked of a network that looks once.
         """
         camera_height = before.camera_height if before is not None else None
         if self.camera_height_m is None:
@@ -104,8 +105,8 @@ def declare_parameters(node: AutostartNode) -> None:
     node.declare_described(
         "headroom_deg",
         MODEL_HEADROOM,
-        "What lies higher over the principal row than this tells the network nothing of the rest, which it reads "
-        "in a second look; 0 for one look, as indoors; -1 takes the model's own.",
+        "What lies higher over the principal row than this tells a network that looks twice nothing of the rest; "
+        "0 lets everything tell of everything, as indoors; -1 takes the model's own.",
         read_only=False,
         bounds=(-1.0, MAX_HEADROOM_DEG),
     )
@@ -139,7 +140,7 @@ def refusal_of(changes: Iterable[Any]) -> str:
                 f"min_confidence {parameter.value:g} is below 0; give 0 to 1, or -1 for the model's own threshold."
             )
         if parameter.name == "headroom_deg" and MODEL_HEADROOM < parameter.value < 0:
-            return f"headroom_deg {parameter.value:g} is below 0; give 0 for one look, or -1 for the model's own."
+            return f"headroom_deg {parameter.value:g} is below 0; give 0 for none, or -1 for the model's own."
         if parameter.name == "image_transport" and parameter.value not in TRANSPORTS:
             return f"image_transport {parameter.value!r} is not known; use {' or '.join(TRANSPORTS)}."
     return ""

@@ -141,6 +141,14 @@ def test_an_engine_that_is_not_known_ends_the_node_with_one_sentence(tmp_path, p
     assert "Traceback" not in node.log
 
 
+def test_headroom_for_a_network_that_looks_once_ends_the_node_with_one_sentence(channel_network, tmp_path):
+    parameters = {"model": str(channel_network), "headroom_deg": "6.0", "threads": "1"}
+    node = NodeProcess(MODULE, tmp_path / "depth.log", parameters)
+    assert node.process.wait(timeout=30) == 2
+    assert "headroom_deg is 6, but channels looks once; leave it at -1." in node.log
+    assert "Traceback" not in node.log
+
+
 def test_the_log_says_which_engine_was_taken(graph):
     assert graph.logs("engine onnxruntime_"), graph.node.log
     assert "channels.onnx" in graph.node.log

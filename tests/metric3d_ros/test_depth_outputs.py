@@ -171,6 +171,9 @@ def test_parameters_change_while_it_runs_and_say_why_they_do_not(start):
     refused = graph.set("min_confidence", -0.5)
     assert not refused.successful
     assert "give 0 to 1, or -1 for the model's own threshold" in refused.reason
+    refused = graph.set("headroom_deg", 6.0)
+    assert not refused.successful
+    assert "looks once; leave it at -1" in refused.reason
     assert "read-only" in graph.set("model", "nano").reason
     assert not graph.set("max_depth_m", 0.0).successful
     assert graph.node.value_of("max_depth_m") == EXPECTED_M / 2

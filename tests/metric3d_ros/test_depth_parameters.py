@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from metric3d_ros.engines.engine import DepthEngine
+from metric3d_ros.engines.engine import DepthEngine, ModelInfo
 from metric3d_ros.errors import CameraError
 from metric3d_ros.ros.depth_parameters import DepthTuning, refusal_of
 
-# The tuning asks an engine for nothing but its model's own threshold.
-ENGINE = cast("DepthEngine", cast("Any", SimpleNamespace(model=SimpleNamespace(min_confidence=0.5))))
+# The tuning asks an engine for nothing but its model's description.
+ENGINE = cast("DepthEngine", cast("Any", SimpleNamespace(model=ModelInfo("any", 64, 32, min_confidence=0.5))))
 TUNING = DepthTuning(rectified=True, max_depth_m=80.0, min_confidence=None, camera_height_m=1.5)
 
 
@@ -40,7 +40,7 @@ def test_a_new_engine_begins_anew():
 
 def test_a_headroom_between_none_and_the_models_own_is_refused():
     assert refusal_of([SimpleNamespace(name="headroom_deg", value=-0.5)]) == (
-        "headroom_deg -0.5 is below 0; give 0 for one look, or -1 for the model's own."
+        "headroom_deg -0.5 is below 0; give 0 for none, or -1 for the model's own."
     )
     assert not refusal_of([SimpleNamespace(name="headroom_deg", value=value) for value in (-1.0, 0.0, 6.0)])
 

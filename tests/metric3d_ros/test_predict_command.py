@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from networks import write_network
 from photos import flat_image, the_one_sentence, write_camera, write_image, write_phone_photo, write_png_header
 from test_point_cloud import read_ply
 
@@ -49,6 +50,21 @@ def test_every_result_of_one_image(
     assert (said["is_metric"], said["focal_length"], said["fx"]) == (True, "given", 80.0)
     assert (said["image"], said["model"], said["normals"]) == ("street.png", "channels", "from the depth")
     assert "focal length 80.0 px (given)" in capsys.readouterr().err
+
+
+def test_an_image_from_indoors_may_be_read_in_one_look(tmp_path: Path) -> None:
+    """Red 200, read below the headroom, and green 100, read over it; 6 degrees at 80 px are 8 rows."""
+    photo, depths = (
+        write_image(tmp_path / "room.png", np.dstack([flat_image(200)[..., 0], flat_image(100)[..., :2]])),
+        {},
+    )
+    network = write_network(tmp_path / "twice.onnx", first_row_shape=[1], metadata={"headroom_deg": "6"})
+    for out, more in (("street", ()), ("room", ("--headroom-deg", 0))):
+        assert predict(network, tmp_path / out, photo, "--focal-px", 80, *more) == 0
+        depths[out] = np.load(tmp_path / out / "room_depth_m.npy")
+    np.testing.assert_allclose(depths["room"], 8.0, rtol=1e-5)
+    np.testing.assert_allclose(depths["street"][:20], 4.0, rtol=1e-5)
+    np.testing.assert_allclose(depths["street"][30:], 8.0, rtol=1e-5)
 
 
 def test_unknown_focal_length_is_said_and_not_metric(
@@ -244,6 +260,7 @@ BAD_INPUT = [
     ("no camera file", ["street.png", "--camera", "missing.yaml"], "missing.yaml cannot be read: No such file"),
     ("no points", ["street.png", "--cloud-points", "0"], "--cloud-points is 0; it must be at least 1"),
     ("no model", ["street.png", "--model", "nanoo"], "nanoo"),
+    ("no second look", ["street.png", "--headroom-deg", "6"], "headroom_deg is 6, but channels looks once"),
 ]
 
 
