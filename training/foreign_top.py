@@ -5,7 +5,7 @@ heights of the camera and kinds of ground. A network that learns so reads a real
 a foreign top only the ground itself tells where it lies. It is CutMix (Yun et al. 2019) along a line above the
 horizon, with depth for a label: both parts keep their canonical depth, which knows no camera.
 
-Or there is padding: what a network that looks twice (``metric3d_ros.estimator``) sees in its second look.
+Or there is padding: what a network that looks twice (``training.two_looks``) sees in its lower look.
 """
 
 from __future__ import annotations

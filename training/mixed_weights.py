@@ -39,12 +39,13 @@ def mix_with_start(exported: Path, start: Path, start_share: float, out: Path) -
         raise TrainingError(f"the start's share is {start_share:g}; give one from 0 to 1.")
     model = onnx.load(exported)
     looks, begun = convolutions_of_looks(model.graph), onnx.load(start)
-    ours = _weights(model.graph, [node for look in looks for node in look])
+    convolutions = [node for look in looks for node in look]
+    ours = _weights(model.graph, convolutions)
     theirs = _weights(begun.graph, convolutions_of_looks(begun.graph)[0]) * len(looks)
     if [weight.shape for weight in ours] != [weight.shape for weight in theirs]:
         raise TrainingError(f"{start} is of another architecture than {exported}; mix a run with its own start.")
     mixed = [(1 - start_share) * our + start_share * their for our, their in zip(ours, theirs, strict=True)]
-    _set_weights(model.graph, [node for look in looks for node in look], mixed)
+    _set_weights(model.graph, convolutions, mixed)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**properties, "start_share": f"{start_share:g}"})
     with atomic_file(out) as file:

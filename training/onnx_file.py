@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metric3d_ros.atomic_file import make_output_folder
+from metric3d_ros.engines.agreement import FIRST_ROW_SHARE
 from training.errors import TrainingError
 
 OPSET = 16
 INPUT_NAME = "image"
 FIRST_ROW_NAME = "first_row"
-# Where a network that looks twice is checked.
-FIRST_ROW_SHARE = 0.4
 MAX_RELATIVE_DIFFERENCE = 1e-3
 # Metric3D v2 has its depth as 200 - x, so single precision itself is only good to some 1e-4 m however near: the
 # difference of a depth below this is measured against this.
@@ -78,7 +77,7 @@ def write_onnx(
             _trace(network, input_names, output_names, size_px, traced)
             fold_constants(traced, finished, weights_beside=_weight_bytes(network) > MAX_BYTES_IN_ONE_FILE)
             _describe(finished, metadata)
-            difference = difference_to_torch(network, output_names, size_px, finished)
+            difference = difference_to_torch(network, input_names, output_names, size_px, finished)
             if not difference <= MAX_RELATIVE_DIFFERENCE:
                 raise TrainingError(
                     f"ONNX Runtime differs from torch by {difference:.2e} relative, more than "
@@ -203,14 +202,17 @@ def _publish(finished: Path, out: Path) -> None:
 
 
 def difference_to_torch(
-    network: nn.Module, output_names: Sequence[str], size_px: tuple[int, int], path: Path
+    network: nn.Module,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    size_px: tuple[int, int],
+    path: Path,
 ) -> float:
     """Largest difference between ONNX Runtime and torch on noise, relative in depth and absolute in other maps."""
     image = np.random.default_rng(0).uniform(0, 255, size=(1, 3, *size_px)).astype(np.float32)
     found = run_onnx(path, image)
-    names = [entry.name for entry in onnx.load(path, load_external_data=False).graph.input]
     with torch.inference_mode():
-        outputs = network(*(torch.from_numpy(values) for values in _inputs(names, image).values()))
+        outputs = network(*(torch.from_numpy(values) for values in _inputs(input_names, image).values()))
     expected = dict(zip(output_names, (output.numpy() for output in outputs), strict=True))
     depth_error = np.abs(found["depth"] - expected["depth"])
     relative = depth_error / np.maximum(np.abs(expected["depth"]), MIN_COMPARED_DEPTH)

@@ -36,6 +36,11 @@ def _exported(path: Path, seed: int) -> Path:
     return path
 
 
+def _exported_once(path: Path, seed: int) -> Path:
+    write_onnx(NanoForExport(_network(seed)).eval(), OUTPUTS, SIZE_PX, {}, path)
+    return path
+
+
 def _once(network: Nano, image: torch.Tensor) -> list[np.ndarray]:
     with torch.inference_mode():
         return [output[0, 0].numpy() for output in NanoForExport(network)(image)]
@@ -96,16 +101,11 @@ def test_without_a_row_it_is_the_network_alone():
 
 def test_a_file_holds_the_weights_once(tmp_path):
     path = _exported(tmp_path / "twice.onnx", seed=1)
-    once = write_network_once(tmp_path / "once.onnx")
+    once = _exported_once(tmp_path / "once.onnx", seed=1)
     assert path.stat().st_size - once.stat().st_size < 50_000
     looks = convolutions_of_looks(onnx.load(path).graph)
     assert len(looks) == 2
     assert [node.input[1] for node in looks[0]] == [node.input[1] for node in looks[1]]
-
-
-def write_network_once(path: Path) -> Path:
-    write_onnx(NanoForExport(_network(1)).eval(), OUTPUTS, SIZE_PX, {}, path)
-    return path
 
 
 def test_a_run_may_begin_with_such_a_file(tmp_path):
@@ -117,13 +117,9 @@ def test_a_run_may_begin_with_such_a_file(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("start_looks_twice", [True, False])
-def test_it_may_be_mixed_with_a_start_that_looks_once_or_twice(tmp_path, start_looks_twice):
-    start = tmp_path / "start.onnx"
-    if start_looks_twice:
-        _exported(start, seed=2)
-    else:
-        write_onnx(NanoForExport(_network(2)).eval(), OUTPUTS, SIZE_PX, {}, start)
+@pytest.mark.parametrize("exported_start", [_exported, _exported_once])
+def test_it_may_be_mixed_with_a_start_that_looks_once_or_twice(tmp_path, exported_start):
+    start = exported_start(tmp_path / "start.onnx", seed=2)
     trained, expected = _exported(tmp_path / "trained.onnx", seed=1), _exported(tmp_path / "same.onnx", seed=2)
     mixed = tmp_path / "mixed.onnx"
     mix_with_start(trained, start, 1.0, mixed)
