@@ -2,8 +2,9 @@
 
 What rises high over the horizon misleads a network that drawn streets have taught about the ground below
 (docs/nano.md). So everything from ``first_row`` down is read in a look that has padding over that row, and what is
-over it in an overview of the whole image, smaller, which costs half as much. Both looks have the same weights,
-and an exported file holds them once.
+over it in an overview of the whole image, smaller, which costs half as much. Below, where both have read, the
+answer is a mean of the two, which errs less than either. Both looks have the same weights, and an exported file
+holds them once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from training.trained_network import STRIDE_NANO
 # Of the input's sides, each rounded to what the network can run at: 256x768 of 352x1056.
 OVERVIEW_SCALE = 8 / 11
 MEAN_STRIDE_PX = 4
+# What the lower look counts below, and the rows over which it comes in: it knows least beside its padding.
+LOWER_SHARE = 0.7
+LOWER_RAMP_PX = 32
 # Of the sum of weights: less than one sure pixel tells nothing.
 SMALLEST_WEIGHT = 1.0
 
@@ -30,7 +34,8 @@ class TwoLooks(nn.Module):
     """Depth and confidence of an image and of the row that parts it; (1, 1, height, width) each.
 
     A smaller image, and what misleads, read the same things at another scale. So the overview is scaled to say of
-    all that both looks see, in the mean of log depth by the confidence of both, what the lower look says.
+    all that both looks see, in the mean of log depth by the confidence of both, what the lower look says. From
+    ``first_row`` on log depth and confidence are their weighted mean.
 
     Parameters
     ----------
@@ -60,15 +65,15 @@ class TwoLooks(nn.Module):
         Parameters
         ----------
         image : (1, 3, height, width) raw RGB, 0..255, letterboxed.
-        first_row : (1,) a whole number; from this row on nothing over it tells. 0 for everything.
+        first_row : (1,) a whole number; what lies over this row is hidden from the lower look. 0 hides nothing.
         """
         is_below = (self.rows - first_row + 1).clamp(0, 1)
         below, below_confidence = self._look(self.padding + is_below * (image - self.padding))
         over, over_confidence = self._overview(image)
         over = over + _mean_difference(below, over, is_below * below_confidence * over_confidence)
-        is_over = 1 - is_below
-        log_depth = is_below * below + is_over * over
-        return bounded_depth(log_depth), is_below * below_confidence + is_over * over_confidence
+        lower = LOWER_SHARE * ((self.rows - first_row + 1) / LOWER_RAMP_PX).clamp(0, 1)
+        log_depth = lower * below + (1 - lower) * over
+        return bounded_depth(log_depth), lower * below_confidence + (1 - lower) * over_confidence
 
     def _look(self, image: Tensor) -> tuple[Tensor, Tensor]:
         log_depth, confidence_logit = self.network(image)

@@ -52,51 +52,50 @@ def _twice(network: Nano, image: torch.Tensor, first_row: int) -> list[np.ndarra
     return [output[0, 0].numpy() for output in outputs]
 
 
-def test_below_the_row_the_network_sees_padding_over_it():
-    network, image = _network(1), torch.from_numpy(IMAGE)
-    parted = image.clone()
-    parted[:, :, :20] = torch.tensor(PADDING_RGB).view(1, 3, 1, 1)
-    for found, expected in zip(_twice(network, image, 20), _once(network, parted), strict=True):
-        np.testing.assert_allclose(found[20:], expected[20:], rtol=1e-5)
-    changed = image.clone()
-    changed[:, :, :20] = 255 - changed[:, :, :20]
-    for found, before in zip(_twice(network, changed, 20), _twice(network, image, 20), strict=True):
-        np.testing.assert_array_equal(found[20:], before[20:])
-        assert not np.allclose(found[:20], before[:20])
-
-
-def test_over_the_row_is_an_overview_at_the_scale_of_what_lies_below():
-    """What both looks see has the same mean log depth, weighted by both confidences, every fourth pixel of it."""
-    network, image, first_row = _network(1), torch.from_numpy(IMAGE), 20
+def _overview(network: Nano, image: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Log depth and confidence of the smaller image, at the size of the input and at the scale of its own."""
     smaller = functional.interpolate(image, size=OVERVIEW_PX, mode="bilinear", align_corners=False)
     with torch.inference_mode():
         log_depth, logit = network(smaller)
-    log_over, confidence_over = (
+    parts = (log_depth, torch.sigmoid(logit))
+    log_depth, confidence = (
         functional.interpolate(part, size=SIZE_PX, mode="bilinear", align_corners=False)[0, 0].numpy()
-        for part in (log_depth, torch.sigmoid(logit))
+        for part in parts
     )
+    return log_depth, confidence
+
+
+def _lower(network: Nano, image: torch.Tensor, first_row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log depth and confidence of the image with padding over a row."""
+    parted = image.clone()
+    parted[:, :, :first_row] = torch.tensor(PADDING_RGB).view(1, 3, 1, 1)
+    depth, confidence = _once(network, parted)
+    return np.log(depth), confidence
+
+
+@pytest.mark.parametrize("first_row", [0, 20])
+def test_both_looks_are_averaged_below_the_row_and_the_overview_is_alone_over_it(first_row):
+    """An overview at the scale that all below has in the lower look; the lower look comes in over 32 rows."""
+    network, image = _network(1), torch.from_numpy(IMAGE)
+    log_over, confidence_over = _overview(network, image)
+    log_below, confidence_below = _lower(network, image, first_row)
+    weight = (confidence_below * confidence_over)[first_row::4, ::4]
+    difference = (log_below - log_over)[first_row::4, ::4]
+    log_over = log_over + (weight * difference).sum() / weight.sum()
+    rows = np.arange(SIZE_PX[0])[:, None]
+    lower = 0.7 * np.clip((rows - first_row + 1) / 32, 0, 1)
     depth, confidence = _twice(network, image, first_row)
-    np.testing.assert_allclose(confidence[:first_row], confidence_over[:first_row], rtol=1e-4)
-    weight = (confidence * confidence_over)[first_row::4, ::4]
-    difference = (np.log(depth) - log_over)[first_row::4, ::4]
-    scale = np.exp((weight * difference).sum() / weight.sum())
-    np.testing.assert_allclose(depth[:first_row], scale * np.exp(log_over[:first_row]), rtol=1e-4)
+    np.testing.assert_allclose(depth, np.exp(lower * log_below + (1 - lower) * log_over), rtol=1e-4)
+    np.testing.assert_allclose(confidence, lower * confidence_below + (1 - lower) * confidence_over, rtol=1e-4)
+    assert lower[first_row - 1] == 0 or first_row == 0
+    assert lower[-1] == 0.7
 
 
 def test_an_overview_of_which_nothing_is_known_below_has_its_own_scale():
     """Two thirds of the pixels a side see two thirds of the focal length: the same metres, 1.5 canonical ones."""
     network, image = _network(1), torch.from_numpy(IMAGE)
-    smaller = functional.interpolate(image, size=OVERVIEW_PX, mode="bilinear", align_corners=False)
-    with torch.inference_mode():
-        log_over = functional.interpolate(network(smaller)[0], size=SIZE_PX, mode="bilinear", align_corners=False)
     depth, _ = _twice(network, image, SIZE_PX[0])
-    np.testing.assert_allclose(depth, np.exp(log_over[0, 0].numpy()) / 1.5, rtol=1e-4)
-
-
-def test_without_a_row_it_is_the_network_alone():
-    network, image = _network(1), torch.from_numpy(IMAGE)
-    for found, expected in zip(_twice(network, image, 0), _once(network, image), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(depth, np.exp(_overview(network, image)[0]) / 1.5, rtol=1e-4)
 
 
 def test_a_file_holds_the_weights_once(tmp_path):
