@@ -58,7 +58,7 @@ class NetworkOptions:
     ----------
     threads : of the network.
     camera_height_m : of the lens above flat ground, which gives depth its scale; None leaves the network's.
-    headroom_deg : what lies higher tells the network nothing of the rest; None takes the model's own.
+    headroom_deg : what lies higher is hidden from the network's closer look; None takes the model's own.
     """
 
     threads: int = 1

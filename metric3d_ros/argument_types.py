@@ -54,8 +54,8 @@ def add_headroom_flag(parser: argparse.ArgumentParser) -> None:
         "--headroom-deg",
         type=headroom_deg,
         metavar="DEG",
-        help="what lies higher over the principal row tells a network that looks twice nothing of the rest; 0 "
-        "indoors and where the camera is not level (default: the model's own)",
+        help="what lies higher over the principal row is hidden from the closer look of a network that looks "
+        "twice; 0 indoors and where the camera is not level (default: the model's own)",
     )
 
 

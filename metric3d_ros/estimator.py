@@ -52,8 +52,8 @@ class MetricDepthEstimator:
     min_confidence : confidence below this is no reading; None takes the model's own threshold.
     camera_height : of a moving camera above flat ground, whose images come in their order: depth gets the scale
         at which the ground lies there. None leaves the network's.
-    headroom_deg : what lies higher than so far over the principal row tells nothing of the rest, which a network
-        that looks twice reads without it; 0 where all may tell of all, None for the model's own.
+    headroom_deg : what lies higher than so far over the principal row is hidden from the closer look of a network
+        that looks twice; 0 hides nothing, None is the model's own.
 
     Raises
     ------

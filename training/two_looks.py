@@ -67,11 +67,12 @@ class TwoLooks(nn.Module):
         image : (1, 3, height, width) raw RGB, 0..255, letterboxed.
         first_row : (1,) a whole number; what lies over this row is hidden from the lower look. 0 hides nothing.
         """
-        is_below = (self.rows - first_row + 1).clamp(0, 1)
+        rows_down = self.rows - first_row + 1
+        is_below = rows_down.clamp(0, 1)
         below, below_confidence = self._look(self.padding + is_below * (image - self.padding))
         over, over_confidence = self._overview(image)
         over = over + _mean_difference(below, over, is_below * below_confidence * over_confidence)
-        lower = LOWER_SHARE * ((self.rows - first_row + 1) / LOWER_RAMP_PX).clamp(0, 1)
+        lower = LOWER_SHARE * (rows_down / LOWER_RAMP_PX).clamp(0, 1)
         log_depth = lower * below + (1 - lower) * over
         return bounded_depth(log_depth), lower * below_confidence + (1 - lower) * over_confidence
 

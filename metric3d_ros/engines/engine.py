@@ -76,8 +76,8 @@ class DepthEngine(Protocol):
 
         Parameters
         ----------
-        first_row : for a network that looks twice: what lies over this row tells nothing of the rest. The network
-            sees this row and all below with padding over them, and reads what is over them in an overview.
+        first_row : for a network that looks twice: what lies over this row is hidden from its closer look, which
+            has padding there. An overview reads everything. 0 hides nothing.
 
         Raises
         ------

@@ -33,7 +33,8 @@ class DepthTuning:
     max_depth_m : depth beyond it is no reading.
     min_confidence : confidence below it is no reading; None takes the model's own threshold.
     camera_height_m : of the camera above flat ground, which gives depth its scale; None leaves the network's.
-    headroom_deg : what lies higher tells the network nothing of the rest; None takes the model's own, 0 has none.
+    headroom_deg : what lies higher is hidden from the network's closer look; None takes the model's own, 0 hides
+        nothing.
     """
 
     rectified: bool
@@ -105,8 +106,8 @@ def declare_parameters(node: AutostartNode) -> None:
     node.declare_described(
         "headroom_deg",
         MODEL_HEADROOM,
-        "What lies higher over the principal row than this tells a network that looks twice nothing of the rest; "
-        "0 lets everything tell of everything, as indoors; -1 takes the model's own.",
+        "What lies higher over the principal row than this is hidden from the closer look of a network that looks "
+        "twice; 0 hides nothing, as indoors; -1 takes the model's own.",
         read_only=False,
         bounds=(-1.0, MAX_HEADROOM_DEG),
     )
