@@ -26,6 +26,7 @@ from droid_bridge.back_end_options import BackEndOptions
 from droid_bridge.depth_sources import open_depth
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.evaluation.drift import evaluate_drift
+from droid_bridge.odometry_config import OdometryConfig
 from droid_bridge.offline_tracking import frames_ahead
 from droid_bridge.slam import Slam
 from droid_bridge.trajectory import Trajectory
@@ -47,7 +48,8 @@ def main() -> int:
     truth = drive.world_from_camera
     before, slowest_s = np.empty((len(truth), 4, 4)), 0.0
     console = Console(stderr=True)
-    with Slam(back_end=BackEndOptions(global_adjustment=arguments.global_adjustment)) as slam:
+    config = OdometryConfig(keeps_height=arguments.keeps_height)
+    with Slam(config, BackEndOptions(global_adjustment=arguments.global_adjustment)) as slam:
         frames = frames_ahead(drive, depth, len(drive))
         for frame in track(frames, description=drive.name, total=len(truth), console=console):
             start = time.perf_counter()
@@ -73,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--overlap", type=float, default=90.0, help="way past the start, m")
     parser.add_argument("--depth", default="nano", help="as for droid-bridge track (default: %(default)s)")
     parser.add_argument("--global-adjustment", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--keeps-height", action="store_true", help="as for droid-bridge track")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 """The back end: keyframes in as the window lets them go, corrections of the world out.
 
-The front end's path is never touched. What loops and the depth priors' scales say of it becomes one similarity for
+The front end's path is never touched. What loops, depth priors and the ground say of it becomes one similarity for
 each keyframe, the correction ``map_from_odom`` there.
 """
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from droid_bridge.back_end_options import KEPT_NEWEST, BackEndOptions
 from droid_bridge.global_adjustment.adjustment import MIN_KEYFRAMES, GlobalAdjustment, adjust_globally
+from droid_bridge.ground_scale import GroundScale, has_way_around
 from droid_bridge.keyframe_archive import ArchivedKeyframe, KeyframeArchive
 from droid_bridge.keyframe_record import KeyframeRecord
 from droid_bridge.lie import se3_inverse, sim3_adjoint, sim3_inverse, sim3_orthonormalised, so3_log
@@ -79,9 +80,15 @@ class BackEnd:
     ----------
     matcher : finds the cells of one keyframe in another.
     options : what it may do.
+    by_ground : reads the scale off the ground, where the camera's height lets it.
     """
 
-    def __init__(self, matcher: Matcher[Any], options: BackEndOptions | None = None) -> None:
+    def __init__(
+        self,
+        matcher: Matcher[Any],
+        options: BackEndOptions | None = None,
+        by_ground: GroundScale | None = None,
+    ) -> None:
         self._options = options or BackEndOptions()
         self.archive = KeyframeArchive(self._options.archive_folder)
         self._matcher = matcher
@@ -90,6 +97,8 @@ class BackEnd:
         self._odometry: dict[int, _Edge] = {}
         self._loops: dict[tuple[int, int], Loop] = {}
         self._odometry_doubt = 1.0
+        self._by_ground = by_ground
+        self._height_log_scale: dict[int, float] = {}
         self._newest: ArchivedKeyframe | None = None
 
     def add(self, record: KeyframeRecord, was_lost: bool = False, look_for_loops: bool = True) -> BackEndUpdate:
@@ -184,7 +193,7 @@ class BackEnd:
         turn_rad = float(torch.linalg.vector_norm(so3_log(torch.from_numpy(between[:3, :3]))))
         options = self._options
         covariance = options.odometry.covariance(way_m, turn_rad, was_lost, options.scale_process)
-        # Where the priors made the front end change its unit, that is no measurement of the way.
+        # Where priors and ground made the front end change its unit, that is no measurement of the way.
         grown = np.diag([*[math.exp(new.log_growth - last.log_growth)] * 3, 1.0])
         self._odometry[new.number] = _Edge(last.number, new.number, grown @ between, covariance)
         self._similarity[new.number] = between @ self._similarity[last.number]
@@ -272,12 +281,49 @@ class BackEnd:
     def _readings(self) -> ScaleReadings | None:
         if not self._options.scale_readings:
             return None
+        process = self._options.scale_process
         keyframes = list(self.archive)
         return scale_readings(
             np.array([keyframe.log_scale for keyframe in keyframes]),
+            self._heights(keyframes),
             np.array([keyframe.travelled_m for keyframe in keyframes]),
             self._chained(keyframes, self._similarity[keyframes[0].number]),
-            self._options.scale_process,
+            process if self._by_ground is None else self._by_ground.knowing(process),
+        )
+
+    def _heights(self, keyframes: list[ArchivedKeyframe]) -> NDArray[np.float64]:
+        """What the ground says of the scale (nodes,) in each keyframe's own unit; NaN where it says nothing.
+
+        A keyframe that has no way behind it yet is read anew the next time.
+        """
+        if self._by_ground is None:
+            return np.full(len(keyframes), np.nan)
+        poses = np.stack([keyframe.camera_from_world for keyframe in keyframes])
+        heights = []
+        for k, keyframe in enumerate(keyframes):
+            known = self._height_log_scale.get(keyframe.number)
+            heights.append(self._height(keyframe.inverse_depth, poses, k, keyframe) if known is None else known)
+            if has_way_around(len(keyframes), k):
+                self._height_log_scale[keyframe.number] = heights[-1]
+        return np.array(heights)
+
+    def _height(
+        self,
+        inverse_depth: NDArray[Any],
+        camera_from_world: NDArray[np.float64],
+        node: int,
+        keyframe: ArchivedKeyframe,
+    ) -> float:
+        """The same of one keyframe, with depths (rows, columns) that it may not have itself."""
+        if self._by_ground is None:
+            return math.nan
+        rows, columns = keyframe.inverse_depth.shape
+        return self._by_ground.log_scale(
+            inverse_depth.astype(np.float32).reshape(rows, columns),
+            keyframe.inverse_depth_sigma.astype(np.float32),
+            self.archive.working_camera.resized(columns, rows),
+            camera_from_world,
+            node,
         )
 
     # --- all keyframes together --------------------------------------------------------------------------------
@@ -310,6 +356,10 @@ class BackEnd:
             adjusted.camera_from_world if self._loops else self._chained(keyframes, adjusted.camera_from_world[0])
         )
         self._similarity = {keyframe.number: chain[k] for k, keyframe in enumerate(keyframes)}
+        self._height_log_scale = {
+            keyframe.number: self._height(adjusted.inverse_depth[k], adjusted.camera_from_world, k, keyframe)
+            for k, keyframe in enumerate(keyframes)
+        }
 
     # --- staying small -----------------------------------------------------------------------------------------
 
@@ -334,6 +384,7 @@ class BackEnd:
         )
         self._loops = {pair: loop for pair, loop in self._loops.items() if number not in pair}
         del self._similarity[number]
+        self._height_log_scale.pop(number, None)
         self._closer.forget(number)
         self.archive.drop(number)
 

@@ -60,7 +60,7 @@ class BackEndOptions:
     max_keyframes : above this, the keyframe that its neighbours miss least is dropped.
     max_loop_chi2 : loops that the solved graph contradicts by more, even where odometry errs ten times as much as
         it should, are taken back.
-    scale_readings : let the depth priors' scales pull on the graph.
+    scale_readings : let what depth priors and the ground say of the scale pull on the graph.
     solves_without_loops : solve at the end for the scale alone, even if no loop was closed.
     global_adjustment : at the end, bundle-adjust all keyframes together.
     adjustment : how.

@@ -57,18 +57,15 @@ class NetworkOptions:
     Attributes
     ----------
     threads : of the network.
-    camera_height_m : of the lens above flat ground, which gives depth its scale; None leaves the network's.
     headroom_deg : what lies higher is hidden from the network's closer look; None takes the model's own.
     """
 
     threads: int = 1
-    camera_height_m: float | None = None
     headroom_deg: float | None = None
 
     def node_parameters(self) -> dict[str, str]:
         """The depth node's parameters that say the same, threads left to the node."""
-        chosen = {"camera_height_m": self.camera_height_m, "headroom_deg": self.headroom_deg}
-        return {name: str(value) for name, value in chosen.items() if value is not None}
+        return {} if self.headroom_deg is None else {"headroom_deg": str(self.headroom_deg)}
 
 
 def open_depth(
@@ -98,8 +95,8 @@ def open_depth(
     network = network or NetworkOptions()
     if network.node_parameters() and not is_network(name):
         raise DroidBridgeError(
-            f"--camera-height and --headroom-deg tell a depth network something, but --depth is {name}; leave "
-            "them out or name a network."
+            f"--headroom-deg tells a depth network something, but --depth is {name}; leave it out, or name a "
+            "network."
         )
     if name == "none":
         if noise is not None:
@@ -111,12 +108,7 @@ def open_depth(
         given = _FolderDepth(Path(name).expanduser(), source)
     else:
         given = _NetworkDepth(
-            MetricDepthEstimator.from_model(
-                name,
-                network.threads,
-                camera_height_m=network.camera_height_m,
-                headroom_deg=network.headroom_deg,
-            )
+            MetricDepthEstimator.from_model(name, network.threads, headroom_deg=network.headroom_deg)
         )
     return given if noise is None else _NoisyDepth(given, noise)
 

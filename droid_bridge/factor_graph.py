@@ -21,6 +21,7 @@ from droid_bridge.bundle_adjustment import (
     SolverOptions,
     informed_step,
 )
+from droid_bridge.ground_scale import GroundScale
 from droid_bridge.lie import se3_inverse, se3_orthonormalised
 from droid_bridge.matching.matcher import FeaturesT, Match
 from droid_bridge.pose_covariance import PoseInformation
@@ -180,11 +181,20 @@ class FactorGraph(Generic[FeaturesT]):
 
     def known_depth(self, position: int) -> KnownDepth:
         """The depths of a frame as the matches know them; until there are any, as its prior does."""
-        information = self._depth_information[position]
         prior = self.frames[position].prior
-        if prior is not None and not bool(information.any()):
-            information = prior.information
-        return KnownDepth(self.estimate.inverse_depth[position], 1 / information)
+        if prior is not None and not bool(self._depth_information[position].any()):
+            return KnownDepth(self.estimate.inverse_depth[position], 1 / prior.information)
+        return KnownDepth(self.estimate.inverse_depth[position], 1 / self._depth_information[position])
+
+    def ground_log_scale(self, position: int, by_ground: GroundScale) -> float:
+        """What the ground before a frame, as the matches alone know it, says of the map's scale; NaN without."""
+        camera, information = self.grid.camera, self._depth_information[position]
+        inverse_depth, sigma = (
+            values.cpu().numpy().astype(np.float32).reshape(camera.height_px, camera.width_px)
+            for values in (self.estimate.inverse_depth[position], information.rsqrt())
+        )
+        poses = self.estimate.camera_from_world.cpu().numpy()
+        return by_ground.log_scale(inverse_depth, sigma, camera, poses, position)
 
     def inverse_depth_sigma(self, position: int) -> Tensor:
         """Relative errors (cells,) of a frame's inverse depths with the poses as they are; infinite if unseen."""

@@ -51,6 +51,7 @@ class Odometry:
 
     def __init__(self, config: OdometryConfig | None = None, matcher: Matcher[AnyFeatures] | None = None) -> None:
         self._config = config or OdometryConfig()
+        self._by_ground = self._config.ground_scale
         torch.set_num_threads(self._config.torch_threads)
         self._matcher = matcher or create_matcher(
             self._config.matcher, self._config.device, self._config.droid_weights
@@ -62,7 +63,9 @@ class Odometry:
         self._camera: PinholeCamera | None = None
         self._graph: FactorGraph[AnyFeatures] | None = None
         self._passed = PassedFrames()
-        self._scale = ScaleTracker(self._config.scale_process, self._config.prior)
+        process = self._config.scale_process
+        knowing = process if self._by_ground is None else self._by_ground.knowing(process)
+        self._scale = ScaleTracker(knowing, self._config.prior)
         self._last_stamp_ns: int | None = None
         self._has_metric_scale = self._was_metric = False
         self._has_shape = False
@@ -72,7 +75,7 @@ class Odometry:
         self._retired: list[KeyframeRecord] = []
         self._motion = MotionModel()
         self._unscaled: dict[int, TrackedPose] = {}
-        self._uncertainty = CovarianceChain(self._config.scale_process)
+        self._uncertainty = CovarianceChain(process)
 
     def track(self, frame: Frame) -> OdometryUpdate:
         """Estimate the pose of the next frame.
@@ -287,6 +290,7 @@ class Odometry:
         adjust(graph, self._matcher, iterations, self._config.iterations)
         self._uncertainty.adjust(graph)
         self._hear_scale(new.prior)
+        self._hear_height()
         clock.lap("adjust")
 
     def _hear_scale(self, prior: CellPrior | None) -> None:
@@ -298,20 +302,38 @@ class Odometry:
             self._correct(self._scale.measure(prior, fit))
 
     def _becomes_metric(self, fit: PriorFit | None) -> bool:
-        """Give a map without a unit that of a prior; if there never was one, the whole way back to the start."""
+        """Give a map without a unit that of a prior."""
         if self._has_metric_scale or fit is None or fit.cells < self._config.prior.min_common_cells:
             return False
+        self._set_unit(-fit.log_scale)
+        self._scale.begin_map()
+        self._correct(self._scale.correction())
+        return True
+
+    def _hear_height(self) -> None:
+        """What the ground says of the scale, from the newest keyframe that is matched to all its neighbours."""
+        position = len(self._map) - 1 - self._config.edge_radius
+        if self._by_ground is None or position < 0:
+            return
+        log_scale = self._map.ground_log_scale(position, self._by_ground)
+        if not math.isfinite(log_scale):
+            return
+        if self._has_metric_scale:
+            self._correct(self._scale.measure_height(log_scale))
+        elif self._by_ground.is_told:
+            self._set_unit(-log_scale)
+            self._correct(self._scale.begin_map_by_height())
+
+    def _set_unit(self, log_factor: float) -> None:
+        """Make a map without a unit metric; if there never was one, the whole way back to the start."""
         if self._was_metric:
-            self._correct(-fit.log_scale)
+            self._correct(log_factor)
         else:
-            factor = math.exp(-fit.log_scale)
+            factor = math.exp(log_factor)
             self._rescale(factor, torch.zeros(3, dtype=torch.float64))
             self._unscaled = {index: pose.scaled(factor) for index, pose in self._unscaled.items()}
             self._uncertainty.rescale(factor)
         self._has_metric_scale = self._was_metric = True
-        self._scale.begin_map()
-        self._correct(self._scale.correction())
-        return True
 
     def _correct(self, log_factor: float) -> None:
         """Let the map grow by a factor about the oldest camera of the window."""
@@ -373,7 +395,14 @@ class Odometry:
 
     @property
     def _waits_for_scale(self) -> bool:
-        return self._config.scale_prior and not self._has_metric_scale
+        return self._config.is_metric and not self._has_metric_scale
+
+    @property
+    def _camera_height_m(self) -> float | None:
+        """Of the camera above the ground, as all readings have it."""
+        if self._by_ground is None or not self._has_metric_scale:
+            return None
+        return self._by_ground.camera_height_m * self._scale.height_factor
 
     def _update(
         self,
@@ -395,6 +424,7 @@ class Odometry:
             prior_scale=None if new.prior is None else math.exp(log_scale),
             inlier_share=1.0 if fit is None else fit.inlier_share,
             median_motion_px=0.0 if fit is None else median_motion_px(fit.match.forward),
+            camera_height_m=self._camera_height_m,
             keyframes=len(graph),
             latency_ms=clock.laps_ms,
             covariance=self._uncertainty.covariance,

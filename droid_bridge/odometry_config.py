@@ -9,6 +9,7 @@ from pathlib import Path
 from droid_bridge.bundle_adjustment import SolverOptions
 from droid_bridge.errors import DroidBridgeError
 from droid_bridge.frame_check import MIN_SIDE_PX
+from droid_bridge.ground_scale import GroundScale
 from droid_bridge.keyframes import KeyframeRule
 from droid_bridge.matching.choice import MATCHERS
 from droid_bridge.scale_prior import ScalePriorOptions
@@ -21,7 +22,11 @@ class OdometryConfig:
 
     Attributes
     ----------
-    scale_prior : use ``Frame.depth_m`` as metric prior; otherwise the scale is free and only carried along.
+    scale_prior : use ``Frame.depth_m`` as metric prior.
+    camera_height_m : of the lens above flat ground, by which the ground in the map gives it its scale; None where
+        it is not known. Without a prior and a height the scale is free and only carried along.
+    keeps_height : the camera stays at one height above the ground, as on a vehicle, so that the ground in the map
+        keeps its scale from drifting; one that is told is kept.
     window_size : frames that are estimated together.
     edge_radius : each frame is matched to this many before it.
     image_area_px : images are reduced to about this area, in pixels.
@@ -41,6 +46,8 @@ class OdometryConfig:
     """
 
     scale_prior: bool = True
+    camera_height_m: float | None = None
+    keeps_height: bool = False
     window_size: int = 8
     edge_radius: int = 2
     image_area_px: int = 384 * 512
@@ -57,6 +64,16 @@ class OdometryConfig:
     scale_process: ScaleProcess = field(default_factory=ScaleProcess)
     keyframes: KeyframeRule = field(default_factory=KeyframeRule)
     solver: SolverOptions = field(default_factory=SolverOptions)
+
+    @property
+    def ground_scale(self) -> GroundScale | None:
+        """What reads the scale off the ground, where the camera's height lets it."""
+        return GroundScale.of(self.camera_height_m, self.keeps_height)
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether anything gives the map metres."""
+        return self.scale_prior or self.camera_height_m is not None
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -80,6 +97,16 @@ class OdometryConfig:
             )
         if not (math.isfinite(self.flat_depth_m) and self.flat_depth_m > 0):
             raise DroidBridgeError(f"odometry flat_depth_m is {self.flat_depth_m:g}; it must be above 0.")
+        height_m = self.camera_height_m
+        if height_m is not None and not (math.isfinite(height_m) and height_m > 0):
+            raise DroidBridgeError(
+                f"odometry camera_height_m is {height_m:g}; it must be above 0, the metres from ground to lens."
+            )
+        if self.keeps_height and not self.is_metric:
+            raise DroidBridgeError(
+                "a camera that keeps its height needs something in metres beside it; give a depth prior or the "
+                "camera's height, if only a guess."
+            )
         if self.matcher not in MATCHERS:
             names = ", ".join(MATCHERS)
             raise DroidBridgeError(f"odometry matcher is {self.matcher!r}; choose one of: {names}.")

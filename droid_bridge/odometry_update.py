@@ -47,6 +47,7 @@ class OdometryUpdate:
     window : current estimates of every frame whose pose this call changed, oldest first, the new one last.
     status : how far the pose can be trusted.
     prior_scale : depth of the map over depth of the prior as it is expected here; None without a prior.
+    camera_height_m : of the camera above the ground, where it stays at one: what is told of it, or what was found.
     inlier_share : share of the cells whose match fits the pose.
     median_motion_px : median motion since the last keyframe, in pixels of the working image.
     keyframes : frames in the window.
@@ -68,6 +69,7 @@ class OdometryUpdate:
     keyframes: int
     latency_ms: dict[str, float]
     covariance: MotionCovariance
+    camera_height_m: float | None = None
     retired: tuple[KeyframeRecord, ...] = ()
     has_metric_scale: bool = False
     waits_for_scale: bool = False

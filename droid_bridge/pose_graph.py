@@ -5,6 +5,8 @@ so its scale s_k is how many of the front end's units a metre has. With E_ij the
 
     odometry, loops    r_ij = log(X_j X_i^-1 E_ij^-1)                       Strasdat et al. (RSS 2010), eq. 18
     scale reading      r_k  = log s_k - z_k - e_k                           z_k = log(map depth / prior depth)
+    height reading     r_k  = log s_k + b - h_k                             h_k = log(map height / height taken)
+    height             r    = b                                             b = log(height / height taken)
     prior's error      r_k  = e_k - exp(-d_k / L) e_k-1                     d_k metres between the keyframes
     steady drift       r_k  = g_k - g_k-1                                   odometry's scale grows by g a metre
 
@@ -12,7 +14,7 @@ A depth network errs by stretches of road: its log-scale error e is a first-orde
 travelled, so a hundred readings in a row count as one, and readings kilometres apart as many. It is the model of
 ``scale_process``, which filters it along the way. Here later readings count for earlier scales as well: without a
 loop this is the smoother of that filter (Rauch, Tung and Striebel, 1965), solved as least squares.
-The sum of squares is minimised by Gauss-Newton over all X_k, e_k and g_k at once. Loops carry Cauchy's loss, which
+The sum of squares is minimised by Gauss-Newton over all X_k, e_k, g_k and b. Loops carry Cauchy's loss, which
 starts wide so that a loop far from closed still pulls (graduated non-convexity, Yang et al., RA-L 2020); so do
 readings, each at the width beyond which the filter weighs them down.
 """
@@ -65,18 +67,28 @@ class PoseEdges:
 
 @dataclass(frozen=True)
 class ScaleReadings:
-    """What the depth priors say of the nodes' scales, and how their errors hang together.
+    """What depth priors and the ground say of the nodes' scales, and how their errors hang together.
 
     Attributes
     ----------
     log_scale : float64 (nodes,) log of map depth over prior depth; NaN without a reading.
     travelled_m : float64 (nodes,) way to each node, increasing.
-    process : how the priors err.
+    process : how both err.
+    height_log_scale : float64 (nodes,) log of the camera's height above the ground in the map over the one it
+        is taken to have; NaN where no ground is seen; None where it stays at no height.
     """
 
     log_scale: NDArray[np.float64]
     travelled_m: NDArray[np.float64]
     process: ScaleProcess
+    height_log_scale: NDArray[np.float64] | None = None
+
+    def height_steps_m(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The nodes (n,) that see the ground, and the way (n,) from each one before; infinite for the first."""
+        if self.height_log_scale is None:
+            return np.zeros(0, np.int64), np.zeros(0)
+        at = np.flatnonzero(np.isfinite(self.height_log_scale))
+        return at, np.diff(self.travelled_m[at], prepend=-np.inf)
 
 
 @dataclass(frozen=True)
@@ -144,13 +156,18 @@ class _Graph:
         self.poses = torch.from_numpy(np.array(camera_from_world, dtype=np.float64))
         self.prior_error = np.zeros(len(self.poses))
         self.drift_per_m = np.zeros(len(self.poses))
+        self.height_log_error = 0.0
         self._first = self.poses[:1].clone()
         self._edges = edges
         self._measured_inverse = sim3_inverse(torch.from_numpy(edges.target_from_source))
         self._readings = readings
-        self._reading_at = np.zeros(0, np.int64)
+        self._reading_at = self._height_at = np.zeros(0, np.int64)
+        self._height_sigma = np.zeros(0)
         if readings is not None:
             self._reading_at = np.flatnonzero(np.isfinite(readings.log_scale))
+            self._height_at, step_m = readings.height_steps_m()
+            self._height_sigma = readings.process.height_sigma * np.sqrt(readings.process.height_sharing(step_m))
+        self._is_metric = self._reading_at.size + self._height_at.size > 0
 
     def chi2(self) -> NDArray[np.float64]:
         """Squared normalised residuals (E,) of the edges."""
@@ -158,7 +175,7 @@ class _Graph:
 
     def step(self, loop_width: float) -> float:
         """One Gauss-Newton step; gives the largest change of any unknown."""
-        normal, gradient = _NormalEquations(), np.zeros((DOF + 2) * len(self.poses))
+        normal, gradient = _NormalEquations(), np.zeros((DOF + 2) * len(self.poses) + 1)
         self._add_edges(normal, gradient, loop_width)
         self._add_first_node(normal, gradient)
         self._add_readings(normal, gradient)
@@ -167,7 +184,8 @@ class _Graph:
         moves = change[: DOF * nodes].reshape(nodes, DOF)
         self.poses = sim3_retract(self.poses, torch.from_numpy(moves))
         self.prior_error = self.prior_error + change[DOF * nodes : (DOF + 1) * nodes]
-        self.drift_per_m = self.drift_per_m + change[(DOF + 1) * nodes :]
+        self.drift_per_m = self.drift_per_m + change[(DOF + 1) * nodes : -1]
+        self.height_log_error += float(change[-1])
         return float(np.abs(change).max())
 
     def _add_edges(self, normal: _NormalEquations, gradient: NDArray[np.float64], loop_width: float) -> None:
@@ -197,13 +215,13 @@ class _Graph:
     def _way_m(self) -> NDArray[np.float64]:
         """Way (E,) over which each edge's scale drifts; 0 for loops, and where nothing is read."""
         edges, readings = self._edges, self._readings
-        if readings is None or self._reading_at.size == 0:
+        if readings is None or not self._is_metric:
             return np.zeros(len(edges.source))
         way_m = readings.travelled_m[edges.target] - readings.travelled_m[edges.source]
         return np.where(edges.is_loop, 0.0, way_m)
 
     def _add_first_node(self, normal: _NormalEquations, gradient: NDArray[np.float64]) -> None:
-        held = DOF - 1 if self._reading_at.size else DOF
+        held = DOF - 1 if self._is_metric else DOF
         residual = sim3_log(self.poses[:1] @ sim3_inverse(self._first)).numpy()[0, :held]
         information = 1 / _FIRST_NODE_SIGMA**2
         normal.add_diagonal(np.arange(held), np.full(held, information))
@@ -213,8 +231,9 @@ class _Graph:
         nodes = len(self.poses)
         error_column = DOF * nodes + np.arange(nodes)
         readings, at = self._readings, self._reading_at
-        if readings is None or at.size == 0:
-            normal.add_diagonal(np.concatenate([error_column, error_column + nodes]), np.ones(2 * nodes))
+        if readings is None or not self._is_metric:
+            unread = DOF * nodes + np.arange(2 * nodes + 1)
+            normal.add_diagonal(unread, np.ones(len(unread)))
             return
         process = readings.process
         log_scale = torch.log(sim3_scale(self.poses)).numpy()
@@ -228,6 +247,7 @@ class _Graph:
             residual=misfit,
             sigma=process.frame_sigma * doubt,
         )
+        self._add_heights(normal, gradient, log_scale, scale_column)
         way_m = np.diff(readings.travelled_m)
         self._add_drift(normal, gradient, (DOF + 1) * nodes, process, way_m)
         kept = np.exp(-way_m / process.error_length_m)
@@ -245,6 +265,37 @@ class _Graph:
             jacobian=np.ones((1, 1)),
             residual=self.prior_error[:1],
             sigma=np.array([process.error_sigma]),
+        )
+
+    def _add_heights(
+        self,
+        normal: _NormalEquations,
+        gradient: NDArray[np.float64],
+        log_scale: NDArray[np.float64],
+        scale_column: NDArray[np.int64],
+    ) -> None:
+        """What the ground says of the scale, with nothing of what the priors err by, and the height itself."""
+        readings, at = self._readings, self._height_at
+        height_column = len(gradient) - 1
+        if readings is None or readings.height_log_scale is None:
+            normal.add_diagonal(np.array([height_column]), np.ones(1))
+            return
+        process = readings.process
+        normal.add_scalars(
+            gradient,
+            columns=np.array([[height_column]]),
+            jacobian=np.ones((1, 1)),
+            residual=np.array([self.height_log_error]),
+            sigma=np.array([process.told_height_sigma]),
+        )
+        misfit = log_scale[at] + self.height_log_error - readings.height_log_scale[at]
+        doubt = np.hypot(1, misfit / (process.outlier_sigmas * process.height_sigma))
+        normal.add_scalars(
+            gradient,
+            columns=np.stack([scale_column[at], np.full(at.size, height_column)], axis=1),
+            jacobian=np.ones((at.size, 2)),
+            residual=misfit,
+            sigma=self._height_sigma * doubt,
         )
 
     def _add_drift(

@@ -1,15 +1,25 @@
 """How the scale of a map and the errors of a depth network change along the way: the one home of that model.
 
-Three unknowns travel with the camera, over a step of ds metres:
+Four unknowns travel with the camera, over a step of ds metres:
 
     scale   l <- l + g ds + w_l     log (map depth / true depth), a random walk that drifts, var(w_l) = q_l ds
     drift   g <- g + w_g            its systematic part, 1/m,                                var(w_g) = q_g ds
     error   e <- exp(-ds/L) e + w_e log (prior depth / true depth), shared by all depths seen within some L metres,
                                     var(w_e) = sigma_e^2 (1 - exp(-2 ds/L))
+    height  b <- b                  log (camera's height above the ground / the height it is taken to have)
 
 A frame with a prior measures their difference, log (map depth / prior depth), with noise of its own:
 
     z = l - e + v,    var(v) = sigma_v^2.
+
+Where the camera stays at one height above the ground, the height at which the matches show the ground measures
+
+    h = l + b + v_h,    var(v_h) = sigma_h^2 max(1, 2 L_h / ds)
+
+ds metres after the last such reading. Its error is shared over some L_h metres, so readings that follow each other
+sooner tell no more together than independent ones of this variance. What a depth network errs by is not in it. A
+height that is told makes b small, and so h measures the scale; one that is not leaves b to be found, and h tells
+how the scale changes.
 
 Averaging z over frames treats errors that last for L metres as if each frame had its own, and lets the scale
 follow them; the filter does not. What it forgets is set by how the map alone drifts, which takes hundreds of
@@ -30,8 +40,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-_SCALE, _DRIFT, _ERROR = range(3)
-_MEASURED = np.array([1.0, 0.0, -1.0])
+_SCALE, _DRIFT, _ERROR, _HEIGHT = range(4)
+_BY_PRIOR = np.array([1.0, 0.0, -1.0, 0.0])
+_BY_HEIGHT = np.array([1.0, 0.0, 0.0, 1.0])
+# What lies at less than half or more than twice the height told is not the ground, or that is not the height.
+_LARGEST_HEIGHT_ERROR = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,9 @@ class ScaleProcess:
     drift_sigma_per_m : systematic change of the map's scale per metre, as it is expected before the drive.
     drift_walk_sigma : change of the drift over one metre, the root of q_g.
     start_sigma : how far the map's scale may be off before anything is measured.
+    height_sigma, height_length_m : relative error of the camera's height above the ground as the matches show it,
+        and the distance over which it is shared, sigma_h and L_h.
+    told_height_sigma : relative error of the height that the camera is taken to have.
     error_sigmas, frame_sigmas : the values of sigma_e and sigma_v among which a drive decides.
     patience : surprising measurements in a row after which the map has changed, and not the prior.
     outlier_sigmas : surprise beyond which a measurement pulls the less the farther off it is.
@@ -61,21 +77,34 @@ class ScaleProcess:
     drift_sigma_per_m: float = 1e-4
     drift_walk_sigma: float = 1e-6
     start_sigma: float = 10.0
+    height_sigma: float = 0.03
+    height_length_m: float = 10.0
+    told_height_sigma: float = 0.01
     error_sigmas: tuple[float, ...] = (0.01, 0.04, 0.12)
     frame_sigmas: tuple[float, ...] = (0.01, 0.02, 0.035, 0.06)
     outlier_sigmas: float = 2.5
     patience: int = 8
 
+    def contradicts_height(self, log_ratio: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+        """Whether a map in metres that has a height told at this log of a factor sees no ground, or it is none."""
+        is_told = self.told_height_sigma < _LARGEST_HEIGHT_ERROR
+        return np.asarray(is_told & (np.abs(log_ratio) > _LARGEST_HEIGHT_ERROR))
+
+    def height_sharing(self, step_m: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """What the variance of a reading of the height is multiplied by, ds metres after the one before."""
+        return np.maximum(1.0, 2 * self.height_length_m / np.maximum(step_m, 1e-3))
+
     def transition(self, step_m: float, turn_rad: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Transition (3, 3) and covariance (3, 3) of what is added, over a step along the way and a turn."""
+        """Transition (4, 4) and covariance (4, 4) of what is added, over a step along the way and a turn."""
         kept = math.exp(-step_m / self.error_length_m)
-        transition = np.diag([1.0, 1.0, kept])
+        transition = np.diag([1.0, 1.0, kept, 1.0])
         transition[_SCALE, _DRIFT] = step_m
         added = np.diag(
             [
                 self.walk_sigma_per_root_m**2 * step_m + self.turn_sigma_per_root_rad**2 * turn_rad,
                 self.drift_walk_sigma**2 * step_m,
                 self.error_sigma**2 * (1 - kept * kept),
+                0.0,
             ]
         )
         return transition, added
@@ -83,7 +112,7 @@ class ScaleProcess:
 
 @dataclass(frozen=True)
 class ScaleBelief:
-    """Mean (3,) and covariance (3, 3) of (scale, drift, error) at one place."""
+    """Mean (4,) and covariance (4, 4) of (scale, drift, error, height) at one place."""
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
@@ -91,8 +120,13 @@ class ScaleBelief:
     @classmethod
     def at_start(cls, process: ScaleProcess) -> ScaleBelief:
         """What is known before the first frame."""
-        sigmas = [process.start_sigma, process.drift_sigma_per_m, process.error_sigma]
-        return cls(np.zeros(3), np.diag(np.square(sigmas)))
+        sigmas = [
+            process.start_sigma,
+            process.drift_sigma_per_m,
+            process.error_sigma,
+            process.told_height_sigma,
+        ]
+        return cls(np.zeros(4), np.diag(np.square(sigmas)))
 
     @property
     def log_scale(self) -> float:
@@ -109,10 +143,25 @@ class ScaleBelief:
         """Expected log of map depth over prior depth."""
         return float(self.mean[_SCALE] - self.mean[_ERROR])
 
+    @property
+    def expected_height(self) -> float:
+        """Expected log of (map height / the height the camera is taken to have)."""
+        return float(self.mean[_SCALE] + self.mean[_HEIGHT])
+
+    @property
+    def height_log_error(self) -> float:
+        """Expected log of the camera's height over the height it is taken to have."""
+        return float(self.mean[_HEIGHT])
+
+    @cached_property
+    def _expected_height_variance(self) -> float:
+        """Of the expected height."""
+        return float(_BY_HEIGHT @ self.covariance @ _BY_HEIGHT)
+
     @cached_property
     def _expected_variance(self) -> float:
         """Of the expected measurement."""
-        return float(_MEASURED @ self.covariance @ _MEASURED)
+        return float(_BY_PRIOR @ self.covariance @ _BY_PRIOR)
 
     def after(self, step_m: float, process: ScaleProcess, turn_rad: float = 0.0) -> ScaleBelief:
         """The belief a distance and a turn further on."""
@@ -130,17 +179,31 @@ class ScaleBelief:
         """
         own = process.frame_sigma**2 + extra_variance
         outlying = self.surprise_sigmas(log_ratio, process, extra_variance) / process.outlier_sigmas
-        own *= max(1.0, outlying) ** 4
-        gain = self.covariance @ _MEASURED / (self._expected_variance + own)
-        kept = np.eye(3) - np.outer(gain, _MEASURED)
+        return self._updated(log_ratio, _BY_PRIOR, own * max(1.0, outlying) ** 4)
+
+    def measured_height(self, log_ratio: float, process: ScaleProcess, step_m: float) -> ScaleBelief:
+        """The belief after the ground measured log (map height / height taken), so far after the last time."""
+        outlying = self.height_surprise_sigmas(log_ratio, process) / process.outlier_sigmas
+        own = process.height_sigma**2 * float(process.height_sharing(step_m))
+        return self._updated(log_ratio, _BY_HEIGHT, own * max(1.0, outlying) ** 4)
+
+    def _updated(self, value: float, by: NDArray[np.float64], variance: float) -> ScaleBelief:
+        """The belief after ``by @ (scale, drift, error, height)`` was measured with this variance."""
+        gain = self.covariance @ by / (by @ self.covariance @ by + variance)
+        kept = np.eye(4) - np.outer(gain, by)
         # Joseph's form stays positive definite whatever the rounding.
-        covariance = kept @ self.covariance @ kept.T + own * np.outer(gain, gain)
-        return ScaleBelief(self.mean + gain * (log_ratio - self.expected_measurement), covariance)
+        covariance = kept @ self.covariance @ kept.T + variance * np.outer(gain, gain)
+        return ScaleBelief(self.mean + gain * (value - by @ self.mean), covariance)
 
     def surprise_sigmas(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> float:
         """How far a measurement lies from the expected one, in standard deviations of their difference."""
         variance = self._expected_variance + process.frame_sigma**2 + extra_variance
         return abs(log_ratio - self.expected_measurement) / math.sqrt(variance)
+
+    def height_surprise_sigmas(self, log_ratio: float, process: ScaleProcess) -> float:
+        """The same of a reading of the height."""
+        sigma = math.sqrt(self._expected_height_variance + process.height_sigma**2)
+        return abs(log_ratio - self.expected_height) / sigma
 
     def with_unknown_scale(self, process: ScaleProcess) -> ScaleBelief:
         """The belief where a new map begins: what is known of the prior stays, the scale is anything."""
@@ -156,15 +219,22 @@ class ScaleBelief:
         surprise = min(self.surprise_sigmas(log_ratio, process, extra_variance), process.outlier_sigmas)
         return -0.5 * (surprise**2 + math.log(variance))
 
-    def doubted(self, log_ratio: float) -> ScaleBelief:
+    def height_log_likelihood(self, log_ratio: float, process: ScaleProcess, step_m: float) -> float:
+        """How well a reading of the height was foreseen."""
+        own = process.height_sigma**2 * float(process.height_sharing(step_m))
+        variance = self._expected_height_variance + own
+        surprise = min(abs(log_ratio - self.expected_height) / math.sqrt(variance), process.outlier_sigmas)
+        return -0.5 * (surprise**2 + math.log(variance))
+
+    def doubted(self, difference: float) -> ScaleBelief:
         """The belief where the scale of the map may be off by all that a measurement differs."""
         covariance = self.covariance.copy()
-        covariance[_SCALE, _SCALE] += (log_ratio - self.expected_measurement) ** 2
+        covariance[_SCALE, _SCALE] += difference**2
         return ScaleBelief(self.mean, covariance)
 
     def rescaled(self, log_factor: float) -> ScaleBelief:
         """The belief after the map was made larger by ``exp(log_factor)``."""
-        return ScaleBelief(self.mean + np.array([log_factor, 0.0, 0.0]), self.covariance)
+        return ScaleBelief(self.mean + np.array([log_factor, 0.0, 0.0, 0.0]), self.covariance)
 
 
 @dataclass(frozen=True)
@@ -175,13 +245,15 @@ class ScaleBeliefs:
     ----------
     processes, beliefs : one of each per hypothesis.
     log_weights : (hypotheses,) logs of their probabilities.
-    surprises : measurements in a row that surprised the likeliest of them.
+    surprises, height_surprises : measurements in a row, by priors and by the height, that surprised the likeliest
+        of them.
     """
 
     processes: tuple[ScaleProcess, ...]
     beliefs: tuple[ScaleBelief, ...]
     log_weights: NDArray[np.float64]
     surprises: int = 0
+    height_surprises: int = 0
 
     @classmethod
     def at_start(cls, process: ScaleProcess) -> ScaleBeliefs:
@@ -206,6 +278,11 @@ class ScaleBeliefs:
         return float(self.weights @ [belief.log_scale for belief in self.beliefs])
 
     @property
+    def height_log_error(self) -> float:
+        """Expected log of the camera's height over the height it is taken to have."""
+        return float(self.weights @ [belief.height_log_error for belief in self.beliefs])
+
+    @property
     def log_scale_variance(self) -> float:
         """Variance of it: that within the hypotheses, and that between them."""
         within = [belief.log_scale_sigma**2 for belief in self.beliefs]
@@ -227,20 +304,39 @@ class ScaleBeliefs:
         is_surprise = self.surprise_sigmas(log_ratio) > self.processes[0].outlier_sigmas
         surprises = self.surprises + 1 if is_surprise else 0
         if surprises >= self.processes[0].patience:
-            return self._scale_doubted(log_ratio).measured(log_ratio, extra_variance)
+            differences = [log_ratio - belief.expected_measurement for belief in self.beliefs]
+            return replace(self._scale_doubted(differences), surprises=0).measured(log_ratio, extra_variance)
         each = list(zip(self.beliefs, self.processes, strict=True))
-        gained = np.array([belief.log_likelihood(log_ratio, process, extra_variance) for belief, process in each])
-        log_weights = self.log_weights + gained
         return replace(
-            self,
+            self._weighed([belief.log_likelihood(log_ratio, process, extra_variance) for belief, process in each]),
             beliefs=tuple(belief.measured(log_ratio, process, extra_variance) for belief, process in each),
-            log_weights=log_weights - log_weights.max(),
             surprises=surprises,
         )
 
-    def _scale_doubted(self, log_ratio: float) -> ScaleBeliefs:
-        """The beliefs where the scale of the map may be off by all that a measurement differs."""
-        return replace(self, beliefs=tuple(belief.doubted(log_ratio) for belief in self.beliefs), surprises=0)
+    def measured_height(self, log_ratio: float, step_m: float) -> ScaleBeliefs:
+        """The beliefs after the ground measured log (map height / height taken), so far after the last time."""
+        process = self.processes[0]
+        best = self.beliefs[int(self.log_weights.argmax())]
+        is_surprise = best.height_surprise_sigmas(log_ratio, process) > process.outlier_sigmas
+        surprises = self.height_surprises + 1 if is_surprise else 0
+        if surprises >= process.patience:
+            differences = [log_ratio - belief.expected_height for belief in self.beliefs]
+            return replace(self._scale_doubted(differences), height_surprises=0).measured_height(log_ratio, step_m)
+        return replace(
+            self._weighed([belief.height_log_likelihood(log_ratio, process, step_m) for belief in self.beliefs]),
+            beliefs=tuple(belief.measured_height(log_ratio, process, step_m) for belief in self.beliefs),
+            height_surprises=surprises,
+        )
+
+    def _weighed(self, gained: list[float]) -> ScaleBeliefs:
+        """The same beliefs, each counting by the log likelihood that it has gained."""
+        log_weights = self.log_weights + np.array(gained)
+        return replace(self, log_weights=log_weights - log_weights.max())
+
+    def _scale_doubted(self, differences: list[float]) -> ScaleBeliefs:
+        """The beliefs where the scale of the map may be off by all that a measurement differs from each."""
+        each = zip(self.beliefs, differences, strict=True)
+        return replace(self, beliefs=tuple(belief.doubted(difference) for belief, difference in each))
 
     def surprise_sigmas(self, log_ratio: float) -> float:
         """How far a measurement lies from what is expected, in standard deviations of the likeliest hypothesis."""

@@ -1,19 +1,26 @@
-"""The scale of the map while it grows: what each frame's prior says of it, filtered along the way."""
+"""The scale of the map while it grows: what frames' priors and the ground say of it, filtered along the way."""
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import replace
 
 from droid_bridge.scale_prior import CellPrior, KnownDepth, PriorFit, ScalePriorOptions, fit_prior, trusted
 from droid_bridge.scale_process import ScaleBeliefs, ScaleProcess
+
+logger = logging.getLogger(__name__)
 
 
 class ScaleTracker:
     """Keeps the belief about the map's scale and the prior's error, and says what to do about both."""
 
     def __init__(self, process: ScaleProcess, options: ScalePriorOptions) -> None:
+        self._process = process
         self._options = options
         self._belief = ScaleBeliefs.at_start(process)
+        self._way_since_height_m = math.inf
+        self._has_warned = False
 
     @property
     def expected_log_scale(self) -> float:
@@ -25,13 +32,25 @@ class ScaleTracker:
         """Variance of the log of map depth over true depth."""
         return self._belief.log_scale_variance
 
+    @property
+    def height_factor(self) -> float:
+        """The camera's height over the height it is taken to have, as all readings have it."""
+        return math.exp(self._belief.height_log_error)
+
     def begin_map(self) -> None:
         """A map begins in the unit of a prior; what is known of the prior's error stays."""
         self._belief = self._belief.with_unknown_scale().measured(0.0)
 
+    def begin_map_by_height(self) -> float:
+        """A map begins in the unit that the ground gave it; gives the correction."""
+        self._belief = self._belief.with_unknown_scale().measured_height(0.0, math.inf)
+        self._way_since_height_m = 0.0
+        return self.correction()
+
     def move(self, distance_m: float, turn_rad: float) -> None:
         """The camera went on."""
         self._belief = self._belief.after(distance_m, turn_rad)
+        self._way_since_height_m += distance_m
 
     def is_believable(self, fit: PriorFit | None) -> bool:
         """Whether a prior that the map can judge has about the shape and the scale that are expected of it."""
@@ -69,6 +88,24 @@ class ScaleTracker:
         own = fit.sigma**2 / options.independent_patches
         self._belief = self._belief.measured(fit.log_scale, own)
         return self.correction()
+
+    def measure_height(self, log_scale: float) -> float:
+        """Take in log (map height / height taken) of the camera over the ground, and give the correction."""
+        if self._process.contradicts_height(log_scale):
+            self._warn_of_height(log_scale)
+            return 0.0
+        self._belief = self._belief.measured_height(log_scale, self._way_since_height_m)
+        self._way_since_height_m = 0.0
+        return self.correction()
+
+    def _warn_of_height(self, log_scale: float) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "the map has the ground %.2f times as far below the camera as its height is given: such ground "
+                "does not change the scale; give the height of the lens above the ground that it sees, in metres.",
+                math.exp(log_scale),
+            )
 
     def correction(self) -> float:
         """Log of the factor by which the map has to grow to be metric; it is taken to grow by it now."""

@@ -75,7 +75,7 @@ class Slam:
         self._begin()
 
     def _begin(self) -> None:
-        self._back_end = BackEnd(OpticalFlowMatcher(), self._options)
+        self._back_end = BackEnd(OpticalFlowMatcher(), self._options, self._config.ground_scale)
         self._filler = TrajectoryFiller()
         self._waiting: deque[Future[BackEndUpdate]] = deque()
         self._corrections: list[tuple[int, NDArray[np.float64]]] = []

@@ -84,7 +84,12 @@ def register_track(commands: argparse._SubParsersAction[Any]) -> None:
         "--camera-height",
         type=positive_float,
         metavar="M",
-        help="of the lens above flat ground, which gives a network's depth its scale (default: the network's own)",
+        help="of the lens above flat ground: the ground in the map then gives it its scale, prior or no prior",
+    )
+    parser.add_argument(
+        "--keeps-height",
+        action="store_true",
+        help="the camera stays at one height above ground, as on a vehicle, which keeps the scale from drifting",
     )
     add_headroom_flag(parser)
     parser.add_argument("--matcher", choices=MATCHERS, default="optical_flow", help="default: %(default)s")
@@ -126,7 +131,7 @@ def _track(arguments: argparse.Namespace) -> int:
     track = _track_over_ros if arguments.over == ROS else _track_offline
     tracked = track(arguments, source, noise, total)
     settings = {name: _told(value) for name, value in vars(arguments).items() if name != "run"}
-    is_metric = arguments.depth != "none"
+    is_metric = arguments.depth != "none" or arguments.camera_height is not None
     told = metrics(source, tracked, is_metric, arguments.lengths or KITTI_LENGTHS_M, settings)
     write_json(told, arguments.out / METRICS_FILE)
     _print(told, arguments.out)
@@ -140,6 +145,8 @@ def _track_offline(
     config = replace(
         OdometryConfig(),
         scale_prior=arguments.depth != "none",
+        camera_height_m=arguments.camera_height,
+        keeps_height=arguments.keeps_height,
         matcher=arguments.matcher,
         device=arguments.device,
     )
@@ -169,18 +176,27 @@ def _track_over_ros(
 ) -> Tracked:
     if arguments.map is not None:
         raise DroidBridgeError("--map is for --over offline; over ROS call the SLAM node's ~/save_map.")
+    if arguments.depth == "none" and arguments.camera_height is not None:
+        raise DroidBridgeError(
+            "--over ros waits for the pose of every frame, and without depth the first frames have none; "
+            "track --over offline, or give a --depth."
+        )
     parameters = {
         "matcher": arguments.matcher,
         "device": arguments.device,
         "global_adjustment": str(arguments.global_adjustment).lower(),
     }
+    if arguments.keeps_height:
+        parameters["keeps_height"] = "true"
+    if arguments.camera_height is not None:
+        parameters["camera_height_m"] = str(arguments.camera_height)
     return track_over_ros(
         source, arguments.depth, noise, arguments.out, frames, parameters, _network_options(arguments)
     )
 
 
 def _network_options(arguments: argparse.Namespace) -> NetworkOptions:
-    return NetworkOptions(arguments.threads, arguments.camera_height, arguments.headroom_deg)
+    return NetworkOptions(arguments.threads, arguments.headroom_deg)
 
 
 def _open_source(arguments: argparse.Namespace) -> FrameSource:

@@ -120,7 +120,7 @@ def _outcome(
     run = read_json(folder / RUN_FILE) or {}
     track = read_json(folder / METRICS_FILE) or {}
     estimate = read_tum(folder / TUM_FILE)
-    scored = score(truth, estimate, job.request.lengths_m, is_metric=job.with_prior)
+    scored = score(truth, estimate, job.request.lengths_m, is_metric=job.is_metric)
     return JobOutcome(
         dataset=job.request.dataset,
         sequence=job.sequence,

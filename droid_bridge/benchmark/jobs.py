@@ -91,6 +91,12 @@ class BenchmarkJob:
         """Where the job leaves its results."""
         return self.sequence_folder / ("with_prior" if self.with_prior else "without_prior")
 
+    @property
+    def is_metric(self) -> bool:
+        """Whether the tracker has something in metres, so that nothing of its path is scaled."""
+        names = {argument.split("=")[0] for argument in self.request.track_arguments}
+        return self.with_prior or "--camera-height" in names
+
     def track_arguments(self, out: Path) -> list[str]:
         """Arguments of ``droid-bridge track`` that do the job into ``out``."""
         request = self.request

@@ -97,12 +97,14 @@ class GlobalAdjustment:
     ----------
     camera_from_world : float64 (nodes, 4, 4) similarities: rigid but for the unit that each keyframe's own depths
         are in, which is the front end's there. The world is that of the poses it began with.
+    inverse_depth : float32 (nodes, cells), of each keyframe in the unit of its own depths.
     lens : of the camera.
     is_tied : bool (nodes - 1,) whether a keyframe and the next one see enough in common.
     cost_before, cost_after : of all matches.
     """
 
     camera_from_world: NDArray[np.float64]
+    inverse_depth: NDArray[np.float32]
     lens: Lens
     is_tied: NDArray[np.bool_]
     cost_before: float
@@ -151,8 +153,10 @@ def adjust_globally(
         is_tied = np.array(
             [matches.matched_share(k, k + 1) >= options.min_matched_share for k in range(len(keyframes) - 1)]
         )
-    similarity = _in_own_units(keyframes, estimate, sim3_scale(torch.from_numpy(camera_from_world)))
-    return GlobalAdjustment(similarity.numpy(), estimate.lens, is_tied, cost_before, cost_after)
+    unit = _own_units(keyframes, estimate, sim3_scale(torch.from_numpy(camera_from_world)))
+    inverse_depth = (estimate.inverse_depth / unit[:, None].float()).numpy()
+    similarity = _in_own_units(estimate, unit, sim3_scale(torch.from_numpy(camera_from_world))).numpy()
+    return GlobalAdjustment(similarity, inverse_depth, estimate.lens, is_tied, cost_before, cost_after)
 
 
 def _start(keyframes: Sequence[ArchivedKeyframe], similarity: Tensor) -> DriveEstimate:
@@ -246,17 +250,21 @@ def _settled(
     return best, least
 
 
-def _in_own_units(keyframes: Sequence[ArchivedKeyframe], estimate: DriveEstimate, unit_before: Tensor) -> Tensor:
-    """Similarities (nodes, 4, 4) into the unit of each keyframe's own depths; on average it stays as before."""
+def _own_units(keyframes: Sequence[ArchivedKeyframe], estimate: DriveEstimate, unit_before: Tensor) -> Tensor:
+    """Units (nodes,) of the keyframes' own depths per unit of the adjusted ones."""
     log_unit = np.array([_log_unit(*pair) for pair in zip(keyframes, estimate.inverse_depth, strict=True)])
     known = np.flatnonzero(np.isfinite(log_unit))
     if known.size:
         log_unit = np.interp(np.arange(len(log_unit)), known, log_unit[known])
     else:
         log_unit = unit_before.log().numpy()
-    size = torch.from_numpy(np.exp(log_unit)) / unit_before
-    grown = torch.exp(size.log().median())
-    unit = torch.from_numpy(np.exp(log_unit)) / grown
+    return torch.from_numpy(np.exp(log_unit))
+
+
+def _in_own_units(estimate: DriveEstimate, own_unit: Tensor, unit_before: Tensor) -> Tensor:
+    """Similarities (nodes, 4, 4) into the unit of each keyframe's own depths; on average it stays as before."""
+    grown = torch.exp((own_unit / unit_before).log().median())
+    unit = own_unit / grown
     rigid = estimate.camera_from_world
     return sim3_from_parts(unit, rigid[:, :3, :3], unit[:, None] * grown * rigid[:, :3, 3])
 

@@ -67,8 +67,11 @@ def _prior(outcome: JobOutcome) -> str:
     if outcome.depth_noise is not None:
         pixel, frame = outcome.depth_noise
         prior += f", noise {pixel:.0%} / {frame:.0%}"
-    height_m = outcome.track.get("settings", {}).get("camera_height")
-    return prior if height_m is None else f"{prior}, camera {height_m:g} m high"
+    settings = outcome.track.get("settings", {})
+    height_m = settings.get("camera_height")
+    if height_m is not None:
+        return f"{prior}, camera {height_m:g} m high"
+    return f"{prior}, camera keeps its height" if settings.get("keeps_height") else prior
 
 
 def _frames_in(outcome: JobOutcome) -> int:

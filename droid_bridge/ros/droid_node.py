@@ -44,6 +44,7 @@ from droid_bridge.trajectory_recorder import TrajectoryRecorder
 from metric3d_ros.camera import PinholeCamera
 from metric3d_ros.errors import CameraError, ImageError, Metric3dError
 from metric3d_ros.ros.depth_outputs import DepthResult
+from metric3d_ros.ros.depth_parameters import UNKNOWN_HEIGHT
 from metric3d_ros.ros.diagnostics import OK, DiagnosticsPublisher, Health
 from metric3d_ros.ros.lifecycle import AutostartNode, run_node
 from metric3d_ros.run_statistics import UNEXPECTED, GpuMemory, RunStatistics
@@ -318,9 +319,12 @@ class DroidNode(AutostartNode):
 
     def _say_it_waits(self, frames: int) -> None:
         """What is known so far is published once the scale is metric."""
+        awaited = [f"depth on {self._topic_of(DEPTH)}"] if self.value_of("scale_prior") else []
+        if self.value_of("camera_height_m") != UNKNOWN_HEIGHT:
+            awaited.append("ground before a camera that moves along it")
         self.get_logger().info(
-            f"no pose is published before the scale is metric; {frames} frames so far, "
-            f"waiting for depth on {self._topic_of(DEPTH)}",
+            f"no pose is published before the scale is metric; {frames} frames so far, waiting for "
+            f"{' or '.join(awaited)}",
             throttle_duration_sec=WARNING_PERIOD_S,
         )
 

@@ -51,6 +51,7 @@ def _values_of_update(update: OdometryUpdate) -> dict[str, object]:
         "position sigma in odom (m)": f"{position_sigma_m:.3f}",
         "scale is metric": update.has_metric_scale,
         "map over prior scale": "none" if update.prior_scale is None else f"{update.prior_scale:.3f}",
+        "camera height (m)": "unknown" if update.camera_height_m is None else f"{update.camera_height_m:.2f}",
         "keyframes in the window": update.keyframes,
         "frames": update.frame_index + 1,
     }

@@ -9,14 +9,27 @@ from typing import Any
 from droid_bridge.back_end_options import BackEndOptions
 from droid_bridge.odometry_config import OdometryConfig
 from droid_bridge.ros.map_services import MAP_SUFFIXES, TRAJECTORY_WRITERS
-from metric3d_ros.ros.depth_parameters import RAW, TRANSPORTS
+from metric3d_ros.ros.depth_parameters import RAW, TRANSPORTS, UNKNOWN_HEIGHT
 from metric3d_ros.ros.lifecycle import AutostartNode
 
 
 def declare_parameters(node: AutostartNode) -> None:
     """Declare every parameter of the SLAM node."""
     node.declare_described(
-        "scale_prior", True, "Use metric depth as the scale prior; off is monocular, without a scale."
+        "scale_prior", True, "Use metric depth as the scale prior; off is monocular, without one."
+    )
+    node.declare_described(
+        "camera_height_m",
+        UNKNOWN_HEIGHT,
+        "Height of the lens above flat ground: the ground in the map then gives it its scale, with a prior or "
+        "without; 0 where it is not known.",
+        bounds=(0.0, 100.0),
+    )
+    node.declare_described(
+        "keeps_height",
+        False,
+        "The camera stays at one height above the ground, as on a vehicle: the ground in the map keeps its scale "
+        "from drifting.",
     )
     node.declare_described(
         "matcher", "optical_flow", "What matches frames: optical_flow, or droid (DROID-SLAM's network)."
@@ -85,9 +98,11 @@ def refusal_of(changes: Iterable[Any]) -> str:
 
 def odometry_config_of(node: AutostartNode) -> OdometryConfig:
     """What the node's parameters tell the front end; raises DroidBridgeError where they cannot be."""
-    weights = node.value_of("droid_weights")
+    weights, camera_height_m = node.value_of("droid_weights"), node.value_of("camera_height_m")
     return OdometryConfig(
         scale_prior=node.value_of("scale_prior"),
+        camera_height_m=None if camera_height_m == UNKNOWN_HEIGHT else camera_height_m,
+        keeps_height=node.value_of("keeps_height"),
         matcher=node.value_of("matcher"),
         device=node.value_of("device"),
         droid_weights=Path(weights).expanduser() if weights else None,

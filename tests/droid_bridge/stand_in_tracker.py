@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--depth", required=True)
     parser.add_argument("--map", type=float)
     parser.add_argument("--camera-height", type=float)
+    parser.add_argument("--keeps-height", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     arguments, _ = parser.parse_known_args()
     with Path(os.environ["TRACKER_CALLS"]).open("a") as calls:
@@ -47,7 +48,8 @@ def main() -> int:
         # One point a metre below each camera, in the tracker's own metres.
         points_m = poses[:, :3, 3] + poses[:, :3, 1]
         write_ply(arguments.out / "map.ply", points_m, np.full((len(points_m), 3), 128, np.uint8))
-    told = {"frames_per_second": 12.5, "settings": {"camera_height": arguments.camera_height}}
+    settings = {"camera_height": arguments.camera_height, "keeps_height": arguments.keeps_height}
+    told = {"frames_per_second": 12.5, "settings": settings}
     (arguments.out / "metrics.json").write_text(json.dumps(told))
     return 0
 

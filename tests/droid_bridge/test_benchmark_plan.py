@@ -33,6 +33,14 @@ noisy:
   noise_seed: 4
   prior: with
   lengths_m: [50, 100]
+  track_arguments: ["--keeps-height"]
+level:
+  dataset: kitti_odometry
+  folder: kitti
+  sequences: ["00"]
+  depth: nano
+  prior: without
+  lengths_m: [50, 100]
   track_arguments: ["--camera-height", "1.65"]
 """
 PAGE = """# Results
@@ -69,7 +77,7 @@ def run_plan(data: Path, *further: str) -> int:
 
 def test_a_plan_makes_every_run_and_one_table(data: Path) -> None:
     assert run_plan(data, "--jobs", "2") == 0
-    assert sorted((data / "calls").read_text().splitlines()) == ["00 nano", "03 nano", "03 none"]
+    assert sorted((data / "calls").read_text().splitlines()) == ["00 nano", "00 none", "03 nano", "03 none"]
     page = (data / "results.md").read_text()
     assert page.startswith("# Results\n\nProse before.\n\n<!-- begin results offline -->\n\n|")
     assert page.endswith("|\n\n<!-- end results offline -->\n\nProse after.\n")
@@ -78,8 +86,11 @@ def test_a_plan_makes_every_run_and_one_table(data: Path) -> None:
     assert [row[:2] for row in rows[2:]] == [
         ["KITTI 03, 299 m", "nano"],
         ["KITTI 03, 299 m", "none"],
-        ["KITTI 00, 299 m", "nano, noise 10% / 3%, camera 1.65 m high"],
+        ["KITTI 00, 299 m", "nano, noise 10% / 3%, camera keeps its height"],
+        ["KITTI 00, 299 m", "none, camera 1.65 m high"],
     ]
+    by_height = dict(zip(rows[0], rows[5], strict=True))
+    assert by_height["scale start, end"].startswith("0.51"), "a path in metres is not scaled"
     found = json.loads((data / "run" / "metric" / "03" / "with_prior" / "metrics.json").read_text())
     named = dict(zip(rows[0], rows[2], strict=True))
     assert named["t_rel %"] == f"{found['drift']['t_rel_percent']:.2f}"
@@ -98,7 +109,7 @@ def test_the_same_plan_again_does_nothing_and_gives_the_same_page(data: Path) ->
     first = (data / "results.md").read_text()
     assert run_plan(data) == 0
     assert (data / "results.md").read_text() == first
-    assert len((data / "calls").read_text().splitlines()) == 3
+    assert len((data / "calls").read_text().splitlines()) == 4
 
 
 def test_a_failure_is_a_row_and_status_1(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import signal
 
+import corridor
 import numpy as np
 import pytest
 
@@ -280,3 +281,21 @@ def test_nothing_is_said_without_a_scale_and_depth_may_be_late_or_missing(slam, 
     first, last = graph.odometry[0].pose.pose.position, graph.odometry[-1].pose.pose.position
     frames = (stamp_ns_of(graph.odometry[-1].header) - stamp_ns_of(graph.odometry[0].header)) / PERIOD_NS
     assert first.y - last.y == pytest.approx(frames * STEP_M, rel=0.1)
+
+
+def test_a_camera_height_gives_metres_without_depth_and_nothing_is_said_before(slam, probe):
+    graph = slam(scale_prior="false", camera_height_m="1.4")
+    for frame in corridor.frames_of(40):
+        camera, stamp_ns = frame.camera, frame.stamp_ns + 1
+        graph.infos.publish(info_message(camera.width_px, camera.height_px, camera.fx, stamp_ns))
+        graph.images.publish(rgb_message(frame.image, stamp_ns))
+        probe.spin_for(0.25)
+        if frame.index == 1:
+            assert probe.wait_for(lambda: graph.logs("waiting for ground before a camera that moves along it"))
+            assert graph.odometry == []
+    assert probe.wait_for(lambda: stamp_ns_of(graph.odometry[-1].header) > 3_800_000_000), graph.node.log
+    first, last = graph.odometry[0], graph.odometry[-1]
+    frames = (stamp_ns_of(last.header) - stamp_ns_of(first.header)) / corridor.PERIOD_NS
+    assert frames > 15
+    way_m = last.pose.pose.position.x - first.pose.pose.position.x
+    assert way_m == pytest.approx(frames * corridor.STEP_M, rel=0.06)

@@ -35,7 +35,8 @@ def track(bag: Path, out: Path, *further: str) -> int:
 PRIORS = [
     ("truth", "--depth-noise", "0.1,0.03", "--seed", "3"),
     ("nano",),
-    ("nano", "--camera-height", "2.5", "--headroom-deg", "2"),
+    ("nano", "--camera-height", "1.4", "--headroom-deg", "2"),
+    ("truth", "--keeps-height"),
 ]
 
 

@@ -287,6 +287,7 @@ def test_a_frame_that_cannot_be_is_refused_and_changes_nothing(how: str) -> None
         {"matcher": "crystal_ball"},
         {"independent_share": 0.0},
         {"flat_depth_m": float("nan")},
+        {"camera_height_m": 0.0},
     ],
 )
 def test_a_config_that_cannot_work_is_refused(wrong: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from corridor import PERIOD_NS, STEP_M, final_poses, frames_of, path_m, pose, tr
 from numpy.typing import NDArray
 
 from droid_bridge.depth_sources import DepthNoise
-from droid_bridge.odometry import Odometry, TrackingStatus
+from droid_bridge.odometry import Odometry, OdometryConfig, TrackingStatus
 from metric3d_ros.datasets.frame import Frame
 
 COUNT = 44
@@ -118,3 +118,56 @@ def test_a_blurred_frame_does_not_lose_the_way() -> None:
     updates = tracked(frames)
     assert updates[-1].status is TrackingStatus.TRACKING
     assert _scale(final_poses(updates)) == pytest.approx(1.0, abs=0.03)
+
+
+HEIGHT_M = 1.4  # of the corridor's camera above its floor
+KNOWS_HEIGHT = OdometryConfig(scale_prior=False, camera_height_m=HEIGHT_M)
+
+
+def test_a_told_height_gives_metres_from_the_first_pose_on_without_any_depth() -> None:
+    updates = tracked([without_depth(f) for f in frames_of(COUNT)], KNOWS_HEIGHT)
+    waiting = [update for update in updates if update.waits_for_scale]
+    assert 0 < len(waiting) < 25
+    assert all(update.status is TrackingStatus.INITIALIZING for update in waiting)
+    poses = final_poses(updates[len(waiting) :])
+    assert len(poses) == COUNT, "the first update in metres holds all earlier poses"
+    assert _scale(poses) == pytest.approx(1.0, abs=0.04)
+    assert updates[-1].camera_height_m == pytest.approx(HEIGHT_M, rel=0.02)
+
+
+def test_a_told_height_mends_a_prior_that_is_a_quarter_too_deep() -> None:
+    deeper = [_with_depth(f, 1.25 * _depth_of(f)) for f in _noisy(0.10, 0.03)]
+    half = COUNT // 2
+    misled, mended = (
+        final_poses(tracked(deeper, OdometryConfig(camera_height_m=height_m))) for height_m in (None, HEIGHT_M)
+    )
+    assert _scale(misled, half) == pytest.approx(1.25, abs=0.06)
+    assert _scale(mended, half) == pytest.approx(1.0, abs=0.06)
+
+
+def test_a_height_that_is_not_told_is_found() -> None:
+    last = tracked(_noisy(0.10, 0.03), OdometryConfig(keeps_height=True))[-1]
+    assert last.camera_height_m == pytest.approx(HEIGHT_M, rel=0.05)
+
+
+def test_a_told_height_that_depth_contradicts_is_told_once_and_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    centimetres = OdometryConfig(camera_height_m=100 * HEIGHT_M)
+    poses = final_poses(tracked(frames_of(COUNT), centimetres))
+    assert _scale(poses) == pytest.approx(1.0, abs=0.02)
+    told = [record.getMessage() for record in caplog.records if "as far below the camera" in record.getMessage()]
+    assert len(told) == 1
+    assert "0.01 times" in told[0]
+
+
+def test_after_a_loss_the_ground_gives_the_new_map_its_metres() -> None:
+    frames = [without_depth(f) for f in frames_of(COUNT)]
+    for k in range(20, 27):
+        frames[k] = replace(frames[k], image=np.zeros_like(frames[k].image))
+    updates = tracked(frames, KNOWS_HEIGHT)
+    assert any(update.status is TrackingStatus.DEGRADED for update in updates)
+    assert not updates[-1].waits_for_scale
+    assert updates[-1].camera_height_m == pytest.approx(HEIGHT_M, rel=0.02)
+    step = np.linalg.inv(updates[-6].world_from_camera) @ updates[-1].world_from_camera
+    assert np.linalg.norm(step[:3, 3]) == pytest.approx(5 * STEP_M, rel=0.08)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,6 +240,39 @@ def test_single_readings_far_off_hardly_move_the_scale() -> None:
     reading[[20, 21, 22, 90, 150]] = np.log(3)
     readings = ScaleReadings(reading, np.arange(200.0), process(0.02, 0.04, 50.0))
     assert np.abs(log_scales(edges, start, readings)).max() < 0.01
+
+
+def test_the_ground_sets_the_scale_with_a_prior_that_is_short_and_without_one() -> None:
+    """Ground is seen in every third keyframe; the prior is a tenth short all along."""
+    edges, start = straight(200, np.random.default_rng(9))
+    rng = np.random.default_rng(10)
+    height = np.where(np.arange(200) % 3 == 0, 0.05 + 0.02 * rng.standard_normal(200), np.nan)
+    height[60:66] = 0.7
+    for reading in (np.full(200, 0.15), np.full(200, np.nan)):
+        readings = ScaleReadings(reading, np.arange(200.0), process(0.02, 0.12, 50.0), height)
+        assert np.abs(log_scales(edges, start, readings) - 0.05).max() < 0.015
+    guessed = replace(process(0.02, 0.04, 50.0), told_height_sigma=1.0)
+    readings = ScaleReadings(np.full(200, 0.15), np.arange(200.0), guessed, height)
+    assert np.abs(log_scales(edges, start, readings) - 0.15).max() < 0.02, (
+        "a guessed height says nothing of metres"
+    )
+    without = ScaleReadings(np.full(200, 0.15), np.arange(200.0), process(0.02, 0.04, 50.0))
+    assert log_scales(edges, start, without).min() > 0.13
+
+
+def test_a_height_that_is_not_told_keeps_the_scale_from_wandering() -> None:
+    """A network that is a tenth short on every other stretch of 60 m."""
+    edges, start = straight(480, np.random.default_rng(11))
+    edges.information[:, 6, 6] = 1 / 1e-2**2
+    reading = np.where(np.arange(480) // 60 % 2 == 0, 0.1, 0.0)
+    guessed = replace(process(0.02, 0.06, 50.0), told_height_sigma=1.0)
+    height = 0.4 + 0.02 * np.random.default_rng(12).standard_normal(480)
+    kept, wandering = (
+        log_scales(edges, start, ScaleReadings(reading, np.arange(480.0), guessed, heights))
+        for heights in (height, None)
+    )
+    assert np.ptp(kept) < 0.5 * np.ptp(wandering)
+    assert kept.mean() == pytest.approx(0.05, abs=0.015)
 
 
 def test_a_thousand_keyframes_take_well_under_a_second_a_step() -> None:

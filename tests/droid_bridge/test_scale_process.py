@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,73 @@ def test_a_drift_of_the_map_is_followed() -> None:
     beliefs = _filtered(true_scale - 0.3 * _network_error(rng, 800))
     assert abs(beliefs[-1].log_scale - true_scale[-1]) < 0.05
     assert true_scale[-1] > 0.15
+
+
+UNTOLD = replace(PROCESS, told_height_sigma=1.0)
+
+
+def _with_heights(
+    process: ScaleProcess, true_scale: NDArray[np.float64], height_log_error: float, prior_log_error: float
+) -> ScaleBeliefs:
+    """The belief at the end of a drive over whose first 100 m the prior errs."""
+    rng = np.random.default_rng(7)
+    beliefs = ScaleBeliefs.at_start(process)
+    for k, scale in enumerate(true_scale):
+        beliefs = beliefs.after(STEP_M, 0.0) if k else beliefs
+        prior_error = prior_log_error if k < 100 else 0.0
+        beliefs = beliefs.measured(scale - prior_error + 0.02 * float(rng.standard_normal()))
+        seen = scale + height_log_error + PROCESS.height_sigma * float(rng.standard_normal())
+        beliefs = beliefs.measured_height(seen, STEP_M if k else math.inf)
+    return beliefs
+
+
+def test_a_told_height_outvotes_a_prior_that_is_a_tenth_too_deep() -> None:
+    beliefs = _with_heights(PROCESS, np.zeros(100), 0.0, prior_log_error=0.1)
+    assert beliefs.log_scale == pytest.approx(0, abs=0.03)
+    assert math.sqrt(beliefs.log_scale_variance) < 0.02
+
+
+def test_a_height_that_is_not_told_is_found_and_carries_the_scale() -> None:
+    """The map grows by 15 %; two thirds of the prior are right, and the height is twice the one guessed."""
+    grown = 0.15 * np.arange(300) / 300
+    beliefs = _with_heights(UNTOLD, grown, math.log(2), prior_log_error=0.05)
+    assert beliefs.log_scale == pytest.approx(grown[-1], abs=0.05)
+    assert beliefs.height_log_error == pytest.approx(math.log(2), abs=0.05)
+    assert beliefs.log_scale + beliefs.height_log_error == pytest.approx(grown[-1] + math.log(2), abs=0.015)
+
+
+def test_a_new_map_gets_its_unit_from_the_height_that_the_last_one_found() -> None:
+    found = _with_heights(UNTOLD, np.zeros(300), math.log(2), prior_log_error=0.0)
+    anew = found.with_unknown_scale().measured_height(math.log(2) - 0.7, math.inf)
+    assert anew.log_scale == pytest.approx(-0.7 + math.log(2) - found.height_log_error, abs=0.01)
+
+
+@given(readings=st.integers(2, 40))
+def test_heights_read_on_the_spot_tell_no_more_than_their_way(readings: int) -> None:
+    """Readings a centimetre apart tell together hardly more than the first; far apart they are independent."""
+    near = far = ScaleBelief.at_start(PROCESS).measured_height(0.0, PROCESS, math.inf)
+    for _ in range(readings):
+        near = near.measured_height(0.0, PROCESS, 0.01)
+        far = far.measured_height(0.0, PROCESS, 100.0)
+    assert near.log_scale_sigma == pytest.approx(
+        math.hypot(PROCESS.height_sigma, PROCESS.told_height_sigma), rel=0.02
+    )
+    assert far.log_scale_sigma == pytest.approx(
+        math.hypot(PROCESS.height_sigma / math.sqrt(readings + 1), PROCESS.told_height_sigma), rel=0.02
+    )
+
+
+def test_a_car_taken_for_ground_moves_little_and_a_map_that_changed_is_followed() -> None:
+    beliefs = ScaleBeliefs.at_start(PROCESS)
+    for k in range(60):
+        beliefs = beliefs.after(STEP_M, 0.0).measured_height(0.0, STEP_M if k else math.inf)
+    misled = beliefs
+    for _ in range(4):
+        misled = misled.after(STEP_M, 0.0).measured_height(-0.5, STEP_M)
+    assert abs(misled.log_scale) < 0.01
+    for _ in range(20):
+        misled = misled.after(STEP_M, 0.0).measured_height(-0.5, STEP_M)
+    assert misled.log_scale == pytest.approx(-0.5, abs=0.02)
 
 
 def test_five_frames_three_times_too_deep_hardly_move_the_scale() -> None:

@@ -72,6 +72,16 @@ def test_a_seed_gives_one_drive_and_without_depth_the_scale_is_free(kitti: Path,
     assert json.loads((tmp_path / "c" / "metrics.json").read_text())["scaled_once_by"] > 0
 
 
+def test_a_camera_height_gives_metres_without_any_depth(kitti: Path, tmp_path: Path) -> None:
+    height = ["--camera-height", "1.4", "--lengths", "3"]
+    assert main([*_arguments(kitti, tmp_path, "none"), *height]) == 0
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert told["scaled_once_by"] is None
+    assert told["t_rel_percent"] < 4
+    assert told["live"]["t_rel_percent"] < 5
+    assert told["statuses"]["initializing"] > 0
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -81,10 +91,11 @@ def test_a_seed_gives_one_drive_and_without_depth_the_scale_is_free(kitti: Path,
         (["--depth", "truth"], "no lidar depth"),
         (["--depth-noise", "0.1"], "0.10,0.03"),
         (["--depth", "none", "--depth-noise", "0.1,0.03"], "--depth-noise"),
-        (["--depth", "none", "--camera-height", "1.65"], "--headroom-deg tell a depth network something"),
-        (["--depth", "none", "--headroom-deg", "6"], "--headroom-deg tell a depth network something"),
+        (["--depth", "none", "--headroom-deg", "6"], "--headroom-deg tells a depth network something"),
         (["--headroom-deg", "45"], "45 degrees are not below 45"),
         (["--camera-height", "0"], "--camera-height"),
+        (["--depth", "none", "--keeps-height"], "needs something in metres beside it"),
+        (["--depth", "none", "--camera-height", "1.4", "--over", "ros"], "waits for the pose of every frame"),
         (["--max-frames", "0"], "below 1"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,6 +69,47 @@ def test_what_is_no_ground(depth_m):
 def test_camera_that_sees_no_ground():
     upwards = PinholeCamera(310, 94, 180.0, 180.0, 152.0, 200.0)
     assert find_ground(ground_seen(1.6), upwards) is None
+
+
+def test_what_lies_beside_the_lane_or_is_known_badly_costs_nothing():
+    depth_m, sigma = ground_seen(1.6), np.full((94, 310), 0.03, np.float32)
+    aside = np.abs(CAMERA.rays()[..., 0]) > 1.05 * CAMERA.rays()[..., 1]
+    depth_m[aside] *= 0.9
+    ground = find_ground(depth_m, CAMERA)
+    assert ground is not None
+    assert ground.height_m == pytest.approx(1.6, rel=1e-4)
+    depth_m[80:] *= 0.8
+    sigma[80:] = 10
+    ground = find_ground(depth_m, CAMERA, sigma)
+    assert ground is not None
+    assert ground.height_m == pytest.approx(1.6, rel=1e-3)
+    sigma[70:] = np.inf
+    assert find_ground(depth_m, CAMERA, sigma) is None
+
+
+@given(pitch_rad=st.floats(-0.2, 0.05))
+def test_the_ground_runs_along_the_way_that_is_told(pitch_rad):
+    forward = np.array([0.0, math.sin(pitch_rad), math.cos(pitch_rad)])
+    ground = find_ground(ground_seen(1.6, pitch_rad), CAMERA, along=forward)
+    assert ground is not None
+    assert ground.height_m == pytest.approx(1.6, rel=1e-4)
+    ground = find_ground(ground_seen(1.6, pitch_rad + 0.01), CAMERA, along=forward)
+    assert ground is not None
+    assert ground.normal_in_camera @ forward == pytest.approx(0, abs=1e-9)
+
+
+def test_where_the_slope_is_known_the_height_is_known_better():
+    """Rows that are too near or too far together look like another slope."""
+    rng = np.random.default_rng(5)
+    told, found = [], []
+    for _ in range(40):
+        by_row = cv2.GaussianBlur(rng.standard_normal((94, 1)), (0, 0), 12)
+        depth_m = (ground_seen(1.6) * (1 + 0.02 * by_row / by_row.std())).astype(np.float32)
+        for heights, along in ((told, np.array([0.0, 0.0, 1.0])), (found, None)):
+            ground = find_ground(depth_m, CAMERA, along=along)
+            assert ground is not None
+            heights.append(ground.height_m)
+    assert np.std(told) < 0.6 * np.std(found)
 
 
 def test_simulated_street_is_seen_from_the_height_of_its_camera():
