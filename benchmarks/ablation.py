@@ -200,7 +200,7 @@ def _do_row(row: Row) -> None:
         assert bag.world_from_camera is not None, "a drive without a truth is refused before"
         truth = Trajectory(bag.world_from_camera)
     estimate = Trajectory(np.stack([poses[index] for index in sorted(poses)]))
-    scored = score(truth, estimate, row.lengths_m, is_metric=row.variant.config.scale_prior)
+    scored = score(truth, estimate, row.lengths_m, is_metric=row.variant.config.is_metric)
     write_json(
         {
             "name": row.variant.name,

@@ -8,6 +8,8 @@ from typing import Any
 from droid_bridge.back_end_options import BackEndOptions
 from droid_bridge.odometry_config import OdometryConfig
 
+CAMERA_HEIGHT_M = 1.65  # of the simulated drives' cameras, and of KITTI's
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -56,5 +58,11 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "back end: adjusts all keyframes together at the end, as `track` does",
         back_end=BackEndOptions(global_adjustment=True),
+    ),
+    Variant("ground: the camera keeps its height, off by default", OdometryConfig(keeps_height=True)),
+    Variant("ground: the camera's height is told", OdometryConfig(camera_height_m=CAMERA_HEIGHT_M)),
+    Variant(
+        "ground: the camera's height is told, no prior",
+        OdometryConfig(scale_prior=False, camera_height_m=CAMERA_HEIGHT_M),
     ),
 )
