@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from droid_bridge.back_end_options import KEPT_NEWEST, BackEndOptions
 from droid_bridge.global_adjustment.adjustment import MIN_KEYFRAMES, GlobalAdjustment, adjust_globally
-from droid_bridge.ground_scale import GroundScale, has_way_around
+from droid_bridge.ground_readings import GroundReadings
+from droid_bridge.ground_scale import GroundScale, knowing
 from droid_bridge.keyframe_archive import ArchivedKeyframe, KeyframeArchive
 from droid_bridge.keyframe_record import KeyframeRecord
 from droid_bridge.lie import se3_inverse, sim3_adjoint, sim3_inverse, sim3_orthonormalised, so3_log
@@ -97,8 +98,7 @@ class BackEnd:
         self._odometry: dict[int, _Edge] = {}
         self._loops: dict[tuple[int, int], Loop] = {}
         self._odometry_doubt = 1.0
-        self._by_ground = by_ground
-        self._height_log_scale: dict[int, float] = {}
+        self._ground = GroundReadings(by_ground)
         self._newest: ArchivedKeyframe | None = None
 
     def add(self, record: KeyframeRecord, was_lost: bool = False, look_for_loops: bool = True) -> BackEndUpdate:
@@ -281,49 +281,13 @@ class BackEnd:
     def _readings(self) -> ScaleReadings | None:
         if not self._options.scale_readings:
             return None
-        process = self._options.scale_process
         keyframes = list(self.archive)
         return scale_readings(
             np.array([keyframe.log_scale for keyframe in keyframes]),
-            self._heights(keyframes),
+            self._ground.read(keyframes, self.archive.working_camera),
             np.array([keyframe.travelled_m for keyframe in keyframes]),
             self._chained(keyframes, self._similarity[keyframes[0].number]),
-            process if self._by_ground is None else self._by_ground.knowing(process),
-        )
-
-    def _heights(self, keyframes: list[ArchivedKeyframe]) -> NDArray[np.float64]:
-        """What the ground says of the scale (nodes,) in each keyframe's own unit; NaN where it says nothing.
-
-        A keyframe that has no way behind it yet is read anew the next time.
-        """
-        if self._by_ground is None:
-            return np.full(len(keyframes), np.nan)
-        poses = np.stack([keyframe.camera_from_world for keyframe in keyframes])
-        heights = []
-        for k, keyframe in enumerate(keyframes):
-            known = self._height_log_scale.get(keyframe.number)
-            heights.append(self._height(keyframe.inverse_depth, poses, k, keyframe) if known is None else known)
-            if has_way_around(len(keyframes), k):
-                self._height_log_scale[keyframe.number] = heights[-1]
-        return np.array(heights)
-
-    def _height(
-        self,
-        inverse_depth: NDArray[Any],
-        camera_from_world: NDArray[np.float64],
-        node: int,
-        keyframe: ArchivedKeyframe,
-    ) -> float:
-        """The same of one keyframe, with depths (rows, columns) that it may not have itself."""
-        if self._by_ground is None:
-            return math.nan
-        rows, columns = keyframe.inverse_depth.shape
-        return self._by_ground.log_scale(
-            inverse_depth.astype(np.float32).reshape(rows, columns),
-            keyframe.inverse_depth_sigma.astype(np.float32),
-            self.archive.working_camera.resized(columns, rows),
-            camera_from_world,
-            node,
+            knowing(self._options.scale_process, self._ground.by_ground),
         )
 
     # --- all keyframes together --------------------------------------------------------------------------------
@@ -356,10 +320,9 @@ class BackEnd:
             adjusted.camera_from_world if self._loops else self._chained(keyframes, adjusted.camera_from_world[0])
         )
         self._similarity = {keyframe.number: chain[k] for k, keyframe in enumerate(keyframes)}
-        self._height_log_scale = {
-            keyframe.number: self._height(adjusted.inverse_depth[k], adjusted.camera_from_world, k, keyframe)
-            for k, keyframe in enumerate(keyframes)
-        }
+        self._ground.read_adjusted(
+            keyframes, self.archive.working_camera, adjusted.inverse_depth, adjusted.camera_from_world
+        )
 
     # --- staying small -----------------------------------------------------------------------------------------
 
@@ -384,7 +347,7 @@ class BackEnd:
         )
         self._loops = {pair: loop for pair, loop in self._loops.items() if number not in pair}
         del self._similarity[number]
-        self._height_log_scale.pop(number, None)
+        self._ground.forget(number)
         self._closer.forget(number)
         self.archive.drop(number)
 

@@ -45,10 +45,6 @@ class GroundScale:
             return cls(camera_height_m)
         return cls(_GUESSED_HEIGHT_M, is_told=False) if keeps_height else None
 
-    def knowing(self, process: ScaleProcess) -> ScaleProcess:
-        """The process with what is known of the height."""
-        return process if self.is_told else replace(process, told_height_sigma=_GUESSED_HEIGHT_SIGMA)
-
     def log_scale(
         self,
         inverse_depth: NDArray[np.float32],
@@ -77,6 +73,13 @@ class GroundScale:
         if ground is None or length < _SHORTEST_WAY * ground.height_m:
             return math.nan
         return math.log(ground.height_m / self.camera_height_m)
+
+
+def knowing(process: ScaleProcess, by_ground: GroundScale | None) -> ScaleProcess:
+    """The process with what is known of the camera's height."""
+    if by_ground is None or by_ground.is_told:
+        return process
+    return replace(process, told_height_sigma=_GUESSED_HEIGHT_SIGMA)
 
 
 def has_way_around(nodes: int, node: int) -> bool:

@@ -16,6 +16,7 @@ from droid_bridge.errors import DroidBridgeError
 from droid_bridge.factor_graph import FactorGraph, WindowFrame
 from droid_bridge.frame_check import check_frame
 from droid_bridge.frame_observation import FrameObserver
+from droid_bridge.ground_scale import knowing
 from droid_bridge.keyframe_record import KeyframeRecord
 from droid_bridge.keyframes import median_motion_px
 from droid_bridge.lie import se3_inverse
@@ -63,9 +64,7 @@ class Odometry:
         self._camera: PinholeCamera | None = None
         self._graph: FactorGraph[AnyFeatures] | None = None
         self._passed = PassedFrames()
-        process = self._config.scale_process
-        knowing = process if self._by_ground is None else self._by_ground.knowing(process)
-        self._scale = ScaleTracker(knowing, self._config.prior)
+        self._scale = ScaleTracker(knowing(self._config.scale_process, self._by_ground), self._config.prior)
         self._last_stamp_ns: int | None = None
         self._has_metric_scale = self._was_metric = False
         self._has_shape = False
@@ -75,7 +74,7 @@ class Odometry:
         self._retired: list[KeyframeRecord] = []
         self._motion = MotionModel()
         self._unscaled: dict[int, TrackedPose] = {}
-        self._uncertainty = CovarianceChain(process)
+        self._uncertainty = CovarianceChain(self._config.scale_process)
 
     def track(self, frame: Frame) -> OdometryUpdate:
         """Estimate the pose of the next frame.

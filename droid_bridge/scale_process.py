@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +89,16 @@ class ScaleProcess:
         is_told = self.told_height_sigma < _LARGEST_HEIGHT_ERROR
         return np.asarray(is_told & (np.abs(log_ratio) > _LARGEST_HEIGHT_ERROR))
 
+    def of_prior(self, log_ratio: float, extra_variance: float) -> _Measurement:
+        """Log (map depth / prior depth) as a frame measures it."""
+        return _Measurement(log_ratio, _BY_PRIOR, self.frame_sigma**2, extra_variance)
+
+    def of_height(self, log_ratio: float, step_m: float) -> _Measurement:
+        """Log (map height / height taken) as the ground measures it, so far after the last time."""
+        return _Measurement(
+            log_ratio, _BY_HEIGHT, self.height_sigma**2, sharing=float(self.height_sharing(step_m))
+        )
+
     def height_sharing(self, step_m: NDArray[np.float64] | float) -> NDArray[np.float64]:
         """What the variance of a reading of the height is multiplied by, ds metres after the one before."""
         return np.maximum(1.0, 2 * self.height_length_m / np.maximum(step_m, 1e-3))
@@ -108,6 +117,19 @@ class ScaleProcess:
             ]
         )
         return transition, added
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """A value of ``by @ (scale, drift, error, height)``, its variance by the model and what it has beside that,
+    and how many such readings tell as one.
+    """
+
+    value: float
+    by: NDArray[np.float64]
+    own: float
+    extra: float = 0.0
+    sharing: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -144,24 +166,9 @@ class ScaleBelief:
         return float(self.mean[_SCALE] - self.mean[_ERROR])
 
     @property
-    def expected_height(self) -> float:
-        """Expected log of (map height / the height the camera is taken to have)."""
-        return float(self.mean[_SCALE] + self.mean[_HEIGHT])
-
-    @property
     def height_log_error(self) -> float:
         """Expected log of the camera's height over the height it is taken to have."""
         return float(self.mean[_HEIGHT])
-
-    @cached_property
-    def _expected_height_variance(self) -> float:
-        """Of the expected height."""
-        return float(_BY_HEIGHT @ self.covariance @ _BY_HEIGHT)
-
-    @cached_property
-    def _expected_variance(self) -> float:
-        """Of the expected measurement."""
-        return float(_BY_PRIOR @ self.covariance @ _BY_PRIOR)
 
     def after(self, step_m: float, process: ScaleProcess, turn_rad: float = 0.0) -> ScaleBelief:
         """The belief a distance and a turn further on."""
@@ -177,33 +184,34 @@ class ScaleBelief:
         process : the model.
         extra_variance : of this measurement, added to that of the model.
         """
-        own = process.frame_sigma**2 + extra_variance
-        outlying = self.surprise_sigmas(log_ratio, process, extra_variance) / process.outlier_sigmas
-        return self._updated(log_ratio, _BY_PRIOR, own * max(1.0, outlying) ** 4)
+        return self.updated(process.of_prior(log_ratio, extra_variance), process)
 
     def measured_height(self, log_ratio: float, process: ScaleProcess, step_m: float) -> ScaleBelief:
         """The belief after the ground measured log (map height / height taken), so far after the last time."""
-        outlying = self.height_surprise_sigmas(log_ratio, process) / process.outlier_sigmas
-        own = process.height_sigma**2 * float(process.height_sharing(step_m))
-        return self._updated(log_ratio, _BY_HEIGHT, own * max(1.0, outlying) ** 4)
+        return self.updated(process.of_height(log_ratio, step_m), process)
 
-    def _updated(self, value: float, by: NDArray[np.float64], variance: float) -> ScaleBelief:
-        """The belief after ``by @ (scale, drift, error, height)`` was measured with this variance."""
+    def updated(self, measured: _Measurement, process: ScaleProcess) -> ScaleBelief:
+        """The belief after a measurement, which pulls the less the farther off it is."""
+        outlying = self.surprise_sigmas(measured) / process.outlier_sigmas
+        variance = (measured.own + measured.extra) * measured.sharing * max(1.0, outlying) ** 4
+        by = measured.by
         gain = self.covariance @ by / (by @ self.covariance @ by + variance)
         kept = np.eye(4) - np.outer(gain, by)
         # Joseph's form stays positive definite whatever the rounding.
         covariance = kept @ self.covariance @ kept.T + variance * np.outer(gain, gain)
-        return ScaleBelief(self.mean + gain * (value - by @ self.mean), covariance)
+        return ScaleBelief(self.mean + gain * self.difference(measured), covariance)
 
-    def surprise_sigmas(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> float:
+    def difference(self, measured: _Measurement) -> float:
+        """A measurement less what is expected of it."""
+        return measured.value - float(measured.by @ self.mean)
+
+    def surprise_sigmas(self, measured: _Measurement, sharing: float = 1.0) -> float:
         """How far a measurement lies from the expected one, in standard deviations of their difference."""
-        variance = self._expected_variance + process.frame_sigma**2 + extra_variance
-        return abs(log_ratio - self.expected_measurement) / math.sqrt(variance)
+        return abs(self.difference(measured)) / math.sqrt(self._variance(measured, sharing))
 
-    def height_surprise_sigmas(self, log_ratio: float, process: ScaleProcess) -> float:
-        """The same of a reading of the height."""
-        sigma = math.sqrt(self._expected_height_variance + process.height_sigma**2)
-        return abs(log_ratio - self.expected_height) / sigma
+    def _variance(self, measured: _Measurement, sharing: float) -> float:
+        """Of the difference between a measurement and what is expected of it."""
+        return float(measured.by @ self.covariance @ measured.by) + measured.own * sharing + measured.extra
 
     def with_unknown_scale(self, process: ScaleProcess) -> ScaleBelief:
         """The belief where a new map begins: what is known of the prior stays, the scale is anything."""
@@ -213,18 +221,10 @@ class ScaleBelief:
         covariance[_SCALE, _SCALE] = process.start_sigma**2
         return ScaleBelief(mean, covariance)
 
-    def log_likelihood(self, log_ratio: float, process: ScaleProcess, extra_variance: float = 0.0) -> float:
+    def log_likelihood(self, measured: _Measurement, process: ScaleProcess) -> float:
         """How well a measurement was foreseen; one far off says no more than that it is."""
-        variance = self._expected_variance + process.frame_sigma**2 + extra_variance
-        surprise = min(self.surprise_sigmas(log_ratio, process, extra_variance), process.outlier_sigmas)
-        return -0.5 * (surprise**2 + math.log(variance))
-
-    def height_log_likelihood(self, log_ratio: float, process: ScaleProcess, step_m: float) -> float:
-        """How well a reading of the height was foreseen."""
-        own = process.height_sigma**2 * float(process.height_sharing(step_m))
-        variance = self._expected_height_variance + own
-        surprise = min(abs(log_ratio - self.expected_height) / math.sqrt(variance), process.outlier_sigmas)
-        return -0.5 * (surprise**2 + math.log(variance))
+        surprise = min(self.surprise_sigmas(measured, measured.sharing), process.outlier_sigmas)
+        return -0.5 * (surprise**2 + math.log(self._variance(measured, measured.sharing)))
 
     def doubted(self, difference: float) -> ScaleBelief:
         """The belief where the scale of the map may be off by all that a measurement differs."""
@@ -301,47 +301,38 @@ class ScaleBeliefs:
 
     def measured(self, log_ratio: float, extra_variance: float = 0.0) -> ScaleBeliefs:
         """The beliefs after a frame measured log (map depth / prior depth)."""
-        is_surprise = self.surprise_sigmas(log_ratio) > self.processes[0].outlier_sigmas
-        surprises = self.surprises + 1 if is_surprise else 0
-        if surprises >= self.processes[0].patience:
-            differences = [log_ratio - belief.expected_measurement for belief in self.beliefs]
-            return replace(self._scale_doubted(differences), surprises=0).measured(log_ratio, extra_variance)
-        each = list(zip(self.beliefs, self.processes, strict=True))
-        return replace(
-            self._weighed([belief.log_likelihood(log_ratio, process, extra_variance) for belief, process in each]),
-            beliefs=tuple(belief.measured(log_ratio, process, extra_variance) for belief, process in each),
-            surprises=surprises,
-        )
+        each = [process.of_prior(log_ratio, extra_variance) for process in self.processes]
+        beliefs, surprises = self._updated(each, self.surprises)
+        return replace(beliefs, surprises=surprises)
 
     def measured_height(self, log_ratio: float, step_m: float) -> ScaleBeliefs:
         """The beliefs after the ground measured log (map height / height taken), so far after the last time."""
-        process = self.processes[0]
-        best = self.beliefs[int(self.log_weights.argmax())]
-        is_surprise = best.height_surprise_sigmas(log_ratio, process) > process.outlier_sigmas
-        surprises = self.height_surprises + 1 if is_surprise else 0
+        each = [process.of_height(log_ratio, step_m) for process in self.processes]
+        beliefs, surprises = self._updated(each, self.height_surprises)
+        return replace(beliefs, height_surprises=surprises)
+
+    def _updated(self, each: list[_Measurement], surprises: int) -> tuple[ScaleBeliefs, int]:
+        """The beliefs after a measurement, as each hypothesis has it, and how many in a row were surprises."""
+        process, best = self.processes[0], int(self.log_weights.argmax())
+        is_surprise = self.beliefs[best].surprise_sigmas(replace(each[best], extra=0.0)) > process.outlier_sigmas
+        surprises = surprises + 1 if is_surprise else 0
         if surprises >= process.patience:
-            differences = [log_ratio - belief.expected_height for belief in self.beliefs]
-            return replace(self._scale_doubted(differences), height_surprises=0).measured_height(log_ratio, step_m)
-        return replace(
-            self._weighed([belief.height_log_likelihood(log_ratio, process, step_m) for belief in self.beliefs]),
-            beliefs=tuple(belief.measured_height(log_ratio, process, step_m) for belief in self.beliefs),
-            height_surprises=surprises,
-        )
+            return self._scale_doubted(each)._updated(each, 0)
+        both = list(zip(self.beliefs, each, strict=True))
+        gained = np.array([belief.log_likelihood(one, process) for belief, one in both])
+        log_weights = self.log_weights + gained
+        beliefs = tuple(belief.updated(one, process) for belief, one in both)
+        return replace(self, beliefs=beliefs, log_weights=log_weights - log_weights.max()), surprises
 
-    def _weighed(self, gained: list[float]) -> ScaleBeliefs:
-        """The same beliefs, each counting by the log likelihood that it has gained."""
-        log_weights = self.log_weights + np.array(gained)
-        return replace(self, log_weights=log_weights - log_weights.max())
-
-    def _scale_doubted(self, differences: list[float]) -> ScaleBeliefs:
+    def _scale_doubted(self, each: list[_Measurement]) -> ScaleBeliefs:
         """The beliefs where the scale of the map may be off by all that a measurement differs from each."""
-        each = zip(self.beliefs, differences, strict=True)
-        return replace(self, beliefs=tuple(belief.doubted(difference) for belief, difference in each))
+        both = zip(self.beliefs, each, strict=True)
+        return replace(self, beliefs=tuple(belief.doubted(belief.difference(one)) for belief, one in both))
 
     def surprise_sigmas(self, log_ratio: float) -> float:
         """How far a measurement lies from what is expected, in standard deviations of the likeliest hypothesis."""
         best = int(self.log_weights.argmax())
-        return self.beliefs[best].surprise_sigmas(log_ratio, self.processes[best])
+        return self.beliefs[best].surprise_sigmas(self.processes[best].of_prior(log_ratio, 0.0))
 
     def with_unknown_scale(self) -> ScaleBeliefs:
         """The beliefs where a new map begins."""

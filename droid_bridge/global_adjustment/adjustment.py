@@ -153,9 +153,10 @@ def adjust_globally(
         is_tied = np.array(
             [matches.matched_share(k, k + 1) >= options.min_matched_share for k in range(len(keyframes) - 1)]
         )
-    unit = _own_units(keyframes, estimate, sim3_scale(torch.from_numpy(camera_from_world)))
+    unit_before = sim3_scale(torch.from_numpy(camera_from_world))
+    unit = _own_units(keyframes, estimate, unit_before)
     inverse_depth = (estimate.inverse_depth / unit[:, None].float()).numpy()
-    similarity = _in_own_units(estimate, unit, sim3_scale(torch.from_numpy(camera_from_world))).numpy()
+    similarity = _in_own_units(estimate, unit, unit_before).numpy()
     return GlobalAdjustment(similarity, inverse_depth, estimate.lens, is_tied, cost_before, cost_after)
 
 
